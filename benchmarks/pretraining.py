@@ -161,7 +161,7 @@ def same_tokens(settings: Settings) -> Prepared:
 
     built = Shards.open(settings["corpus"])
     examples = CorpusSequences(built, settings["length"], SEED, 0.0)
-    rows = [np.asarray(examples.row(number, 0).input_ids) for number in range(len(examples))]
+    rows = [np.asarray(examples.rows([(number, 0)])[0].input_ids) for number in range(len(examples))]
     return _peer(settings, built, rows, max(1, round(settings["batch_tokens"] / examples.mean_tokens)))
 
 

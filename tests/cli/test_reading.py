@@ -65,7 +65,7 @@ def test_a_model_reads_as_it_was_trained(command, pretrained: Path, tmp_path: Pa
     model = load(out)
     test = table(tmp_path / "test.csv", "label,title,topic", "x,river,water", "x,,stone", "x,wall,stone")
     rows = model.read(test)
-    assert [example.label for example in rows.examples] == ["water", "stone"] and rows.skipped == 1
+    assert [example.label for example in rows.examples] == ["water", "stone"]
     assert [e.label for e in model.read(test, label_column="label", unknown_labels="wrong").examples] == ["x", "x"]
     with pytest.raises(UserError, match="line 3"):
         model.read(test, on_error="stop")

@@ -30,7 +30,7 @@ def test_every_token_is_in_exactly_one_chunk(corpus: Shards, length: int) -> Non
     read: dict[int, list[int]] = {}
     sizes: dict[int, list[int]] = {}
     for number in range(len(examples)):
-        row = examples.row(number, epoch=0)
+        row = examples.rows([(number, 0)])[0]
         assert len(row.input_ids) <= length and row.example == number
         assert row.input_ids[0] == examples.cls and row.input_ids[-1] == examples.sep
         assert row.flags[0] == row.flags[-1] == SPECIAL_TOKEN and not (row.flags[1:-1] & SPECIAL_TOKEN).any()
@@ -48,7 +48,7 @@ def test_every_token_is_in_exactly_one_chunk(corpus: Shards, length: int) -> Non
 def test_mean_tokens_is_the_mean(corpus: Shards) -> None:
     examples = CorpusSequences(corpus, 32, 0, 0.2)
     assert examples.mean_tokens == pytest.approx(
-        np.mean([len(examples.row(n, 0).input_ids) for n in range(len(examples))])
+        np.mean([len(examples.rows([(n, 0)])[0].input_ids) for n in range(len(examples))])
     )
 
 
@@ -91,7 +91,7 @@ def test_sentence_pairs(corpus: Shards) -> None:
     labels, foreign = [], 0
     for epoch in range(4):
         for number in range(len(examples)):
-            row = examples.row(number, epoch)
+            row = examples.rows([(number, epoch)])[0]
             first, second = halves(row)
             assert first and second and len(row.input_ids) <= 24
             assert (row.example, row.epoch, row.owner) == (number, epoch, number)  # what its masks hang on
@@ -114,7 +114,7 @@ def test_sentence_pairs(corpus: Shards) -> None:
 def test_pairs_are_cut_where_a_sentence_starts(tokenizer: Tokenizer, tmp_path: Path) -> None:
     text = "River stone. Bridge lantern winter. Harbour captain letter garden."
     shards = corpus_of([text], tokenizer, tmp_path / "c")
-    row = CorpusSequences(shards, 128, 0, 0.0, pairs=True).row(0, 0)
+    row = CorpusSequences(shards, 128, 0, 0.0, pairs=True).rows([(0, 0)])[0]
     assert row.targets["next_sentence"].tolist() == [0]  # one chunk in all: nobody else to take
     first, second = halves(row)
     sentences = [tokenizer.encode(part).input_ids[1:-1] for part in text.replace(". ", ".|").split("|")]
@@ -129,7 +129,7 @@ def test_a_stranger_never_comes_from_the_same_document(tokenizer: Tokenizer, tmp
     own = set(tokenizer.encode("river stone bridge").input_ids[1:-1])
     found = 0
     for number in range(len(examples)):
-        row = examples.row(number, 0)
+        row = examples.rows([(number, 0)])[0]
         if examples.location(number)[0] == 0 and row.targets["next_sentence"][0] == 1:
             found += 1
             assert not own & set(halves(row)[1]) - set(tokenizer.encode("winter captain").input_ids)
@@ -139,7 +139,7 @@ def test_a_stranger_never_comes_from_the_same_document(tokenizer: Tokenizer, tmp
 def test_one_document_of_many_chunks_takes_strangers_from_other_chunks(tokenizer: Tokenizer, tmp_path: Path) -> None:
     shards = corpus_of([" ".join(["river stone bridge lantern winter"] * 40)], tokenizer, tmp_path / "c")
     examples = CorpusSequences(shards, 16, 0, 0.0, pairs=True)
-    labels = [int(examples.row(n, 0).targets["next_sentence"][0]) for n in range(len(examples))]
+    labels = [int(examples.rows([(n, 0)])[0].targets["next_sentence"][0]) for n in range(len(examples))]
     assert 0 < sum(labels) < len(labels)
 
 
@@ -244,11 +244,11 @@ def test_rows_are_framed_as_the_tokenizer_frames_texts(
     shards = corpus_of(stories[:20], byte_level, tmp_path / "c")
     cls, sep = byte_level.cls_token_id, byte_level.sep_token_id
     single, pairs = (CorpusSequences(shards, 40, 0, 0.0, pairs=both) for both in (False, True))
-    row = single.row(0, 0)
+    row = single.rows([(0, 0)])[0]
     inner = shards.read(*single.location(0))[0].tolist()
     assert row.input_ids.tolist() == [cls, *inner, sep] and row.flags[[0, -1]].tolist() == [4, 4]
     for number in range(len(pairs)):
-        row = pairs.row(number, 0)
+        row = pairs.rows([(number, 0)])[0]
         ids = row.input_ids.tolist()
         places = [place for place, piece in enumerate(ids) if piece in (cls, sep)]
         assert [ids[place] for place in places] == [cls, sep, sep, sep] and len(ids) <= 40

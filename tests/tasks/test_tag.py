@@ -17,7 +17,7 @@ from reading import tagged_of
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import IGNORE_INDEX
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.errors import UserError
 from unmask.heads import head_class
@@ -371,7 +371,7 @@ def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, t
     assert len(tagged_of(tagged).examples) == 60
     with pytest.raises(UserError, match=r"RIVER.*is not among the 2 labels"):
         (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
-        check_labels(tagged_of(tmp_path / "new.conll").examples, tagger.labels)
+        check_targets(tagged_of(tmp_path / "new.conll").examples, "tags", tagger.labels, of="the training data")
 
 
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:

@@ -1,9 +1,8 @@
 """Numbered sequences to learn from: chunks of a corpus, encoded rows. Numpy only."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +16,6 @@ from unmask.text.tokenizer import SENTENCE_START, WORD_START
 Indices = Sequence[tuple[int, int]]  # (example, epoch)
 
 HELDOUT, PAIRS = 2, 3  # what a hash is for: one stream of randomness each
-
-
-class SequenceSource(Protocol):
-    """Anything with numbered sequences: chunks of a corpus, rows of a table."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, numbers: Indices) -> list[EncodedRow]: ...
-
-    @property
-    def mean_tokens(self) -> float: ...
 
 
 class CorpusSequences:
@@ -82,11 +70,9 @@ class CorpusSequences:
         names, epochs = np.array(numbers, dtype=np.int64).reshape(-1, 2).T
         documents, starts, stops = self._locations(names)
         ids, flags = self.shards.read_many(documents, starts, stops)
-        return self._with_special_tokens(ids, flags, stops - starts, names, epochs)
+        return self._framed(ids, flags, stops - starts, names, epochs)
 
-    def _with_special_tokens(
-        self, input_ids: Ids, flags: Flags, sizes: Ids, names: Ids, epochs: Ids
-    ) -> list[EncodedRow]:
+    def _framed(self, input_ids: Ids, flags: Flags, sizes: Ids, names: Ids, epochs: Ids) -> list[EncodedRow]:
         """Rows with [CLS] and [SEP], from the tokens of all of them one after another."""
         bounds = np.concatenate([[0], (sizes + 2).cumsum()])
         inner = ranges(bounds[:-1] + 1, sizes)
@@ -106,10 +92,6 @@ class CorpusSequences:
         tokens = self.shards.document_lengths[documents]
         return documents, chunk * tokens // chunks, (chunk + 1) * tokens // chunks
 
-    def row(self, number: int, epoch: int) -> EncodedRow:
-        """An example at full length, as one sequence."""
-        return self.rows([(number, epoch)])[0]
-
     def _pair(self, number: int, epoch: int) -> EncodedRow:
         ids, flags = self.shards.read(*self.location(number))
         cut = _split_point(flags)
@@ -118,12 +100,21 @@ class CorpusSequences:
         is_next = is_next or len(self) == 1  # there is nobody else
         if not is_next:
             second = self._random_second(number, epoch, max_tokens=self.max_text_tokens - cut)
+        template = self.template
+        special = [
+            (np.array(run, np.int64), np.full(len(run), SPECIAL_TOKEN, np.uint8), np.array(kinds, np.int64))
+            for run, kinds in zip(template.runs, template.run_token_type_ids, strict=True)
+        ]
+        texts = [
+            (*text, np.full(len(text[0]), kind))
+            for text, kind in zip((first, second), template.text_token_type_ids, strict=True)
+        ]
+        parts = [special[0], texts[0], special[1], texts[1], special[2]]
+        input_ids, marks, token_type_ids = map(np.concatenate, zip(*parts, strict=True))
         label = np.array([0 if is_next else 1])  # 0: B follows A, as in BERT's published checkpoints
-        return self._assemble([first, second], number, epoch, {"next_sentence": label})
+        return EncodedRow(input_ids, token_type_ids, marks, number, epoch, number, {"next_sentence": label})
 
-    def _random_second(
-        self, number: int, epoch: int, max_tokens: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    def _random_second(self, number: int, epoch: int, max_tokens: int) -> tuple[Ids, Flags]:
         """The second half of a chunk of another document (of any other chunk, if there is but one document)."""
         at = int(np.searchsorted(self.chunk_ends, number, side="right"))
         own = range(int(self.chunk_ends[at] - self.chunks[at]), int(self.chunk_ends[at]))  # chunks of the same document
@@ -135,32 +126,10 @@ class CorpusSequences:
         cut = _split_point(flags) if len(ids) > 1 else 0
         return ids[cut : cut + max_tokens], flags[cut : cut + max_tokens]
 
-    def _assemble(
-        self,
-        segments: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
-        number: int,
-        epoch: int,
-        targets: Mapping[str, npt.NDArray[np.generic]],
-    ) -> EncodedRow:
-        runs, run_kinds = self.template.runs, self.template.run_token_type_ids
-        ids = [np.array(runs[0], dtype=np.int64)]
-        flags = [np.full(len(runs[0]), SPECIAL_TOKEN, dtype=np.uint8)]
-        kinds = [np.array(run_kinds[0], dtype=np.int64)]
-        for place, (part, part_flags) in enumerate(segments, 1):
-            ids += [part, np.array(runs[place], dtype=np.int64)]
-            flags += [part_flags, np.full(len(runs[place]), SPECIAL_TOKEN, dtype=np.uint8)]
-            kinds.append(np.full(len(part), self.template.text_token_type_ids[place - 1]))
-            kinds.append(np.array(run_kinds[place], dtype=np.int64))
-        return EncodedRow(
-            np.concatenate(ids), np.concatenate(kinds), np.concatenate(flags), number, epoch, number, targets
-        )
-
 
 class RowSequences:
     """Encoded rows in memory. An example is one row; or, `together`, all rows of an owner, which a step takes together,
     in order. `EncodedRow.example` is the number of the row, so that it tells the rows of an owner apart."""
-
-    together: bool
 
     def __init__(self, rows: Sequence[EncodedRow], together: bool = False) -> None:
         self.encoded_rows, self.together = rows, together
@@ -181,6 +150,9 @@ class RowSequences:
     @property
     def mean_tokens(self) -> float:
         return sum(len(row) for row in self.encoded_rows) / len(self)
+
+
+SequenceSource = CorpusSequences | RowSequences
 
 
 def _split_point(flags: npt.NDArray[np.uint8]) -> int:

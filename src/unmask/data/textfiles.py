@@ -1,4 +1,4 @@
-"""Opening text files: which files are meant, compression, encoding, lines, and the objects of JSON lines.
+"""Opening text files: which files are meant, compression, encoding, lines.
 
 Corpora and labelled tables read their files through here, so that a fault reads the same everywhere: a
 UserError that names the file and the line. All readers stream; the longest line is what they hold in memory.
@@ -9,45 +9,37 @@ import glob
 import gzip
 import hashlib
 import io
-import json
 import os
-import shlex
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask import console
 from unmask.data import encodings
-from unmask.data.encodings import COMPRESSED
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
 
-Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-KINDS: dict[str, Kind] = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+COMPRESSED = (".gz", ".zst")
 STDIN = "-"
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
 
 _MAGIC = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
-    b"GIF89a": "a GIF image",
     b"%PDF-": "a PDF document",
     b"PK\x03\x04": "a zip archive (or an Office document)",
     b"PAR1\x15": "a Parquet file",
     b"\x1f\x8b": "gzip data: its name should end in .gz",
     b"\x28\xb5\x2f\xfd": "zstd data: its name should end in .zst",
-    b"BZh91AY": "bzip2 data",
-    b"\xfd7zXZ": "xz data",
-    b"\x7fELF": "a program",
 }
 # bytes that text may hold; where a NUL and many others are found, the file is binary
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
@@ -57,7 +49,7 @@ class ReadLog:
     """Collects what reading a file runs into: notes for people, and rows that cannot be used.
 
     on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: which
-    option says so.
+    option says so, empty where there is none.
     """
 
     def __init__(self, on_error: OnError = "stop", option: str = "--on-error") -> None:
@@ -79,8 +71,7 @@ class ReadLog:
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
             if self.option not in hint:
-                skip = message("{option} skip leaves such rows out", self.option)
-                error.facts["hint"] = join([hint, skip], "\n")
+                error.facts["hint"] = join([hint, message("{option} skip leaves such rows out", self.option)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -121,40 +112,33 @@ def inner_suffix(path: str | Path) -> str:
     return Path(name).suffix
 
 
-def kind_of(path: str | Path) -> Kind:
+def kind_of(path: str | Path) -> str:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
     suffix = inner_suffix(path)
     if suffix == ".json":
-        plain = shlex.quote(str(path))
-        raise UserError(
-            f"{path} is one JSON value, not JSON lines",
-            allowed=".jsonl with one object a line",
-            hint=f"jq -c '.[]' {plain} > {plain}l",
-        )
+        raise UserError(f"{path} is one JSON value, not JSON lines", allowed=".jsonl with one object a line")
     return KINDS.get(suffix, "txt")
 
 
-def find_files(sources: Sequence[str | Path]) -> list[str]:
+def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
     """The files that files, folders (recursive, known suffixes, sorted), globs and "-" stand for, each once.
 
     Hidden files and folders are left out. Raises UserError for a path that does not exist, a glob that
     matches nothing and a folder without known files.
     """
-    if isinstance(sources, str | Path):
-        sources = [sources]
     found: dict[str, None] = {}
-    for source in map(str, sources):
+    for source in map(str, [sources] if isinstance(sources, str | Path) else sources):
         path = Path(source)
         if source == STDIN or path.is_file() or path.is_fifo():
             found[source] = None
         elif path.is_dir():
-            found.update(dict.fromkeys(_files_in(path)))
+            found |= dict.fromkeys(_files_in(path))
         elif glob.has_magic(source):
             # Path.glob takes no absolute pattern
             matches = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))  # noqa: PTH207
             if not matches:
                 raise UserError(f"no file matches {source}", given=f"relative to {Path.cwd()}")
-            found.update(dict.fromkeys(matches))
+            found |= dict.fromkeys(matches)
         else:
             raise _absent(path)
     if not found:
@@ -179,94 +163,82 @@ def _files_in(folder: Path) -> list[str]:
 
 def _absent(path: Path) -> UserError:
     """The error for a path that does not exist, with the neighbour that was probably meant."""
-    parent = path.parent
-    while not parent.is_dir():
-        path, parent = parent, parent.parent
-    neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError("{path} does not exist", path, hint=did_you_mean(parent / neighbour if neighbour else None))
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    neighbour = suggest(path.name, names)
+    return UserError("{path} does not exist", path, hint=did_you_mean(neighbour and path.parent / neighbour))
 
 
-def text_bytes(sources: Sequence[str | Path]) -> int | None:
-    """About how many bytes of text the sources hold (for a progress bar), None where that cannot be told."""
-    total = 0
-    for path in find_files(sources):
-        if path == STDIN or path.lower().endswith(".zst") or not Path(path).is_file():
-            return None
-        total += _gzip_content(path) if path.lower().endswith(".gz") else Path(path).stat().st_size
-    return total
+def text_bytes(files: Sequence[str | Path]) -> int | None:
+    """How many bytes of text the files hold (for a progress bar), None where that cannot be told beforehand."""
+    plain = [Path(file) for file in files if Path(file).is_file() and Path(file).suffix.lower() not in COMPRESSED]
+    return sum(path.stat().st_size for path in plain) if len(plain) == len(files) else None
 
 
-def _gzip_content(path: str) -> int:
-    """The uncompressed size that the last four bytes tell (modulo 2**32, RFC 1952)."""
-    with Path(path).open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 4))
-        return int.from_bytes(file.read(4), "little")
+class _ChunkStream(io.RawIOBase):
+    """Chunks of bytes as a stream; a BufferedReader around it gives lines."""
 
-
-class _Zstd(io.RawIOBase):
-    """A zstd file as a stream that, unlike the library's own, raises EOFError where the file is cut short."""
-
-    def __init__(self, file: Any, zstandard: Any) -> None:
-        self._file, self._library = file, zstandard
-        self._frame: Any = None
-        self._waiting = memoryview(b"")
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._waiting:
-            data = self._frame.unused_data if self._frame is not None and self._frame.eof else b""
-            data = data or self._file.read(1 << 17)
-            if not data:
-                if self._frame is not None and not self._frame.eof:
-                    raise EOFError
+        while not self._rest:
+            if (chunk := next(self._chunks, None)) is None:
                 return 0
-            if self._frame is None or self._frame.eof:
-                self._frame = self._library.ZstdDecompressor().decompressobj()
-            try:
-                self._waiting = memoryview(self._frame.decompress(data))
-            except self._library.ZstdError as error:
-                raise OSError(str(error)) from None
-        taken = self._waiting[: len(buffer)]
+            self._rest = memoryview(chunk)
+        taken = self._rest[: len(buffer)]
         buffer[: len(taken)] = taken
-        self._waiting = self._waiting[len(taken) :]
+        self._rest = self._rest[len(taken) :]
         return len(taken)
 
 
-def open_bytes(path: str, stack: ExitStack) -> tuple[io.BufferedReader, io.BufferedReader]:
-    """A file (or standard input) as bytes, decompressed, and as it is stored. Raises UserError where there is none."""
-    if path == STDIN:
-        stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
-        stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
-        return stream, stream
-    try:
-        file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
-    except FileNotFoundError:
-        raise _absent(Path(path)) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read", given=error.strerror) from None
-    if path.lower().endswith(".gz"):
-        return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=file)), 1 << 20), file
-    if path.lower().endswith(".zst"):
+def _buffered(chunks: Iterator[bytes]) -> io.BufferedReader:
+    return io.BufferedReader(_ChunkStream(chunks), 1 << 20)
+
+
+def _decompressed(file: Any, zstandard: Any) -> Iterator[bytes]:
+    """The content of a zstd file. Raises EOFError where it is cut short, which the library's own reader does not."""
+    frame = None
+    while data := (frame.unused_data if frame is not None and frame.eof else b"") or file.read(1 << 17):
+        if frame is None or frame.eof:
+            frame = zstandard.ZstdDecompressor().decompressobj()
         try:
-            import zstandard
-        except ImportError:
-            raise missing_extra("zstandard", "zstd", f"reading {path}") from None
-        return io.BufferedReader(_Zstd(file, zstandard), 1 << 20), file
-    return file, file
+            chunk = frame.decompress(data)
+        except zstandard.ZstdError as error:
+            raise OSError(str(error)) from None
+        yield chunk
+    if frame is not None and not frame.eof:
+        raise EOFError
 
 
 class TextFile:
     """A file (or standard input) that is opened once: its first bytes to look at, then its lines.
 
-    stream: the bytes, decompressed.
+    stream: the bytes, decompressed. Raises UserError where there is no such file.
     """
 
     def __init__(self, path: str | Path, stack: ExitStack) -> None:
         self.path, self.name = str(path), display_name(path)
-        self.stream, self._file = open_bytes(self.path, stack)
+        if self.path == STDIN:
+            stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
+            self.stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
+            return
+        try:
+            self._file = self.stream = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
+        except FileNotFoundError:
+            raise _absent(Path(path)) from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read", given=error.strerror) from None
+        if self.path.lower().endswith(".gz"):
+            self.stream = io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=self._file)), 1 << 20)
+        elif self.path.lower().endswith(".zst"):
+            try:
+                import zstandard
+            except ImportError:
+                raise missing_extra("zstandard", "zstd", f"reading {path}") from None
+            self.stream = _buffered(_decompressed(self._file, zstandard))
 
     @property
     def head(self) -> bytes:
@@ -278,7 +250,9 @@ class TextFile:
 
     def opening(self, encoding: str | None = None) -> str:
         """The first bytes as text, without white space before it; only to look at."""
-        return encodings.detect_text(self.head, encoding).lstrip()
+        head, found = self.head, encoding and encodings.encoding_name(encoding)
+        found = found or encodings.utf16(head) or ("UTF-8" if encodings.is_utf8(head) else "GB18030")
+        return head.decode(encodings.with_byte_order(found, head), "replace").removeprefix("\ufeff").lstrip()
 
     def sha256(self) -> str | None:
         """The checksum of the file as it is stored; None where it cannot be read again. Ends the reading."""
@@ -292,30 +266,21 @@ class TextFile:
         encoding = encoding and encodings.encoding_name(encoding)
         number, blank, skipped_before = 0, True, log.skipped
         try:
-            stream, head = self.stream, self.stream.peek(4096)[:4096]
-            recoded = encoding if encoding not in (None, "UTF-8", "GB18030") else None
-            if encoding is None and (recoded := encodings.utf16(head)) is not None:
-                log.note(_not_utf8(self.name, recoded))
-            if recoded is None and (binary := _not_text(self.name, head)) is not None:
+            head, stream = self.stream.peek(4096)[:4096], self.stream
+            if encoding is None and (encoding := encodings.utf16(head)) is not None:
+                log.note(_NOT_UTF8, self.name, encoding)
+            if encoding not in (None, "UTF-8", "GB18030"):
+                stream = _buffered(encodings.recode(stream, encodings.with_byte_order(encoding, head)))
+            elif (binary := _not_text(self.name, head)) is not None:
                 log.skip(binary)
                 return
-            if recoded is not None:
-                recoded = encodings.with_byte_order(recoded, head)
-                stream = io.BufferedReader(encodings.RecodedStream(stream, recoded), 1 << 20)
-            decoder = _Decoder(self.path, stream, log, "UTF-8" if recoded else encoding, recoded)
-            while raw := stream.readline(LONGEST + 1):
-                number += 1
-                if len(raw) > LONGEST:
-                    log.skip(UserError(f"{self.name}, line {number:,} is longer than {console.size(LONGEST)}"))
-                    while raw and not raw.endswith(b"\n"):
-                        raw = stream.readline(LONGEST)
-                    continue
-                line = decoder.line(number, raw)
-                if line is not None:
-                    blank = blank and not line.strip()
-                    yield number, line
+            decoder = _Decoder(self.name, stream, log, encoding)
+            for number, line in log.usable(enumerate(_raw_lines(stream), 1), decoder.line):
+                blank = blank and not line.strip()
+                yield number, line
         except (EOFError, OSError, zlib.error) as error:
-            log.skip(_damaged(self.name, number, error))
+            what = "is cut short" if isinstance(error, EOFError) else f"is damaged ({error})"
+            log.skip(UserError(f"{self.name} {what}, after line {number:,}", hint="copy or download it again"))
             return
         if blank and log.skipped == skipped_before:
             what = "holds only white space" if number else "is empty"
@@ -334,119 +299,63 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
         yield from TextFile(path, stack).lines(log or ReadLog(), encoding)
 
 
-def _not_utf8(name: str, encoding: str) -> str:
-    return message("{name} is not UTF-8: it is read as {encoding}", name, encoding)
+_NOT_UTF8 = "{name} is not UTF-8: it is read as {encoding}"
 
 
-def _damaged(name: str, number: int, error: Exception) -> UserError:
-    cut = isinstance(error, EOFError)
-    what = "is cut short: its compressed data ends too early" if cut else "is damaged"
-    return UserError(
-        f"{name} {what}, after line {number:,}", given=None if cut else error, hint="copy or download it again"
-    )
+def _raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    """The lines with their ends; of one that is too long the beginning."""
+    while raw := stream.readline(LONGEST + 1):
+        yield raw
+        rest = raw if len(raw) > LONGEST else b""
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(LONGEST)
 
 
 def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    for magic, what in _MAGIC.items():
-        if head.startswith(magic):
-            return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
-    if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
-        place = head.index(b"\0")
-        return UserError(
-            f"{name} is not text: it is binary", given=f"a NUL byte at byte {place + 1:,}", allowed="text in UTF-8"
-        )
-    return None
+    given = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
+    if given is None and b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
+        given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
+    return None if given is None else UserError(f"{name} is not text", given=given, allowed="text in UTF-8")
 
 
-@dataclass
 class _Decoder:
-    """Lines of bytes to text: ASCII as long as that is all there is, then what the first other line shows."""
+    """Lines of bytes to text: ASCII as long as that is all there is, then what the first other line shows.
 
-    path: str
-    stream: io.BufferedReader
-    log: ReadLog
-    encoding: str | None = None  # none: told by the first line that is not ASCII
-    recoded: str | None = None  # what the stream was in before it was recoded to UTF-8
+    encoding: None until a line shows it. All but UTF-8 and GB18030 are recoded to UTF-8 as they are read.
+    """
 
-    def line(self, number: int, raw: bytes) -> str | None:
-        """One line without its end, or None when it was found faulty and left out."""
-        if raw.endswith(b"\n"):
-            raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
+    def __init__(self, name: str, stream: io.BufferedReader, log: ReadLog, encoding: str | None) -> None:
+        self.name, self.stream, self.log, self.encoding = name, stream, log, encoding
+
+    def line(self, number: int, raw: bytes) -> tuple[int, str]:
+        """Number and text of a line, without its end. Raises UserError for one that is too long, or no text."""
+        where = f"{self.name}, line {number:,}"
+        if len(raw) > LONGEST:
+            raise UserError(f"{where} is longer than {console.size(LONGEST)}")
+        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
-        where = f"{display_name(self.path)}, line {number:,}"
+        if self.encoding is None and not raw.isascii():
+            self._detect(raw)
         try:
-            line = raw.decode(self.encoding or "utf-8")
+            line = raw.decode("gb18030" if self.encoding == "GB18030" else "utf-8")
         except UnicodeDecodeError as error:
-            if self.encoding is None and encodings.is_gb18030(raw + b"\n" + self._following()):
-                return self._as_gb18030(number, raw)
-            reading = self.recoded or self.encoding
-            if reading in (None, "UTF-8"):
-                self.log.skip(encodings.not_utf8_error(where, raw, error))
-            else:
-                self.log.skip(encodings.undecodable_error(str(reading), where, raw, error))
-            return None
-        if self.encoding is None and not line.isascii():
-            following = self._following()
-            # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none
-            weak = max(line) < "\u0800" and not encodings.is_utf8(following)
-            if weak and encodings.is_gb18030(raw + b"\n" + following):
-                return self._as_gb18030(number, raw)
-            self.encoding = "UTF-8"
+            raise encodings.undecodable(where, raw, error, self.encoding or "UTF-8") from None
         if "\0" in line:
-            place = line.index("\0") + 1
-            self.log.skip(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
-            return None
-        return line
+            raise UserError(f"{where} holds a NUL character", given=f"at place {line.index(chr(0)) + 1:,}")
+        return number, line
 
-    def _as_gb18030(self, number: int, raw: bytes) -> str | None:
-        self.encoding = "GB18030"
-        self.log.note(_not_utf8(display_name(self.path), self.encoding))
-        return self.line(number, raw)
-
-    def _following(self) -> bytes:
-        """The lines after this one, as far as they are in memory."""
+    def _detect(self, raw: bytes) -> None:
+        """Find the encoding by the first line that is not ASCII, and by the lines after it that are in memory."""
         ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
-        return ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
-
-
-def objects(name: str, lines: Iterator[tuple[int, str]], log: ReadLog) -> Iterator[tuple[int, dict[str, Any]]]:
-    """One JSON object a line; empty lines are left out.
-
-    What `log` may leave out: a line that is not a JSON object, or that holds half of a surrogate pair (which is no
-    text).
-    """
-    for number, line in lines:
-        if not line.strip():
-            continue
-        where = f"{name}, line {number:,}"
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            given = f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}"
-            log.skip(UserError(f"{where} is not valid JSON", given=given, allowed="one JSON object a line"))
-        except RecursionError:
-            log.skip(UserError(f"{where} is nested too deeply"))
-        else:
-            if (error_found := no_object(where, value, line)) is None:
-                yield number, value
-            else:
-                log.skip(error_found)
-
-
-def no_object(where: str, value: Any, written: str) -> UserError | None:
-    """The error for a JSON value that is no object, or holds half of a surrogate pair; None for a good one."""
-    if not isinstance(value, dict):
-        return UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
-    if "\\u" in written:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(error.object[error.start]):04x}"
-            return UserError(f"{where} holds half of a surrogate pair, which is no text", given=half)
-    return None
-
-
-def _excerpt(line: str, place: int) -> str:
-    return line[max(0, place - 30) : place + 30]
+        following = ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
+        valid = encodings.is_utf8(raw + b"\n")
+        # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none
+        if valid and (max(raw.decode()) >= "\u0800" or encodings.is_utf8(following)):
+            self.encoding = "UTF-8"
+        elif encodings.is_gb18030(raw + b"\n" + following):
+            self.encoding = "GB18030"
+            self.log.note(_NOT_UTF8, self.name, self.encoding)
+        elif valid:
+            self.encoding = "UTF-8"

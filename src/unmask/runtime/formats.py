@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unmask.data.rows.example import Example
-from unmask.data.rows.spans import overlapping
+from unmask.data.rows.example import Example, Span, overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
@@ -120,11 +119,11 @@ class SpanFormat(Format):
         """The given tokens with their tags; of running text its words, which plain tags themselves are.
 
         Raises UserError for spans that overlap."""
-        pair = overlapping(prediction)
+        pair = overlapping(Span(span.start, span.end, span.label) for span in prediction)
         if pair is not None:
             raise UserError(
                 f"{example.location}: spans that nest or overlap cannot be written as CoNLL",
-                given="; ".join(f"{span.text!r} ({span.label})" for span in pair),
+                given="; ".join(f"{example.text[span.start : span.end]!r} ({span.label})" for span in pair),
                 hint="--format jsonl, or train with task.flat=true",
             )
         tokens = word_bounds(self.task, example)

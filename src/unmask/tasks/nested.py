@@ -11,8 +11,7 @@ from typing import Literal, Self
 import numpy as np
 
 from unmask.config import changed, config, setting
-from unmask.data.rows.example import Span
-from unmask.data.rows.spans import overlapping
+from unmask.data.rows.example import Span, overlapping
 from unmask.errors import UserError
 from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
 from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain

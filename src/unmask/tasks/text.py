@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, WindowSettings
 from unmask.tasks.windows import long_text_inputs
@@ -113,7 +113,8 @@ class TextTask(Task[P]):
         """Raises UserError for a label that is not the task's."""
         settings = self.settings
         if self.labels:
-            check_labels([one for one in examples if one.target is not None], self.labels)
+            labelled = [one for one in examples if one.target is not None]
+            check_targets(labelled, self.reads, self.labels, "the training data")
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],

@@ -72,9 +72,9 @@ def test_sources_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_column_or_key_that_is_not_there(tmp_path: Path) -> None:
     table = write(tmp_path, "a.csv", "id,body\n1,x\n")
-    with pytest.raises(UserError, match="has no column 'text'") as error:
+    with pytest.raises(UserError, match="line 2 has no 'text'") as error:
         texts(table)
-    assert error.value.facts["allowed"] == "'id', 'body'"
+    assert error.value.facts["given"] == "'id', 'body'"
     assert texts(table, column="body") == ["x"]
     lines = write(tmp_path, "a.jsonl", '{"text": "fine"}\n{"texts": "x"}\n')
     with pytest.raises(UserError, match="line 2 has no 'text'") as error:

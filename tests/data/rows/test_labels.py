@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reading import examples_of, fault, rows_of
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, Labels, Target
-from unmask.data.rows.split import split
-from unmask.data.rows.texts import SEPARATORS, stratify
+from unmask.data.rows.split import split, stratify
+from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 
 
@@ -49,7 +49,7 @@ def test_a_separator_that_is_given_is_not_guessed(tmp_path: Path) -> None:
 def test_fields_without_a_separator_are_one_label_each(tmp_path: Path) -> None:
     rows = rows_of(write(tmp_path, "rows.csv", "text,label\nx,a b\ny,c"), "labels")
     assert [example.target for example in rows.examples] == [("a b",), ("c",)]
-    assert "no field of labels holds any of" in rows.notes[0]
+    assert rows.notes == ()
 
 
 def test_lists_of_labels(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_labels_do_not_matter_to_who_predicts(tmp_path: Path) -> None:
 def test_unknown_labels_of_several() -> None:
     rows = [row("x", Labels(("a", "new"))), row("y", Labels(())), row("z", Labels(("b",)))]
     with pytest.raises(UserError, match='label "new" is not among the 2 labels of m'):
-        check_labels(rows, ["a", "b"], of="m")
-    assert check_labels(rows, ["a", "b"], of="m", unknown="skip")[0] == rows[1:]
-    kept, notes = check_labels(rows, ["a", "b"], of="m", unknown="wrong")
+        check_targets(rows, "labels", ["a", "b"], of="m")
+    assert check_targets(rows, "labels", ["a", "b"], of="m", unknown="skip")[0] == rows[1:]
+    kept, notes = check_targets(rows, "labels", ["a", "b"], of="m", unknown="wrong")
     assert kept == rows and "does not know these labels: new (1)" in notes[0]
     assert rows[0].keep_labels({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
 

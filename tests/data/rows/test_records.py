@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reading import examples_of, fault, labels_of, rows_of, tagged_of
 from unmask.data.rows.columns import LABELS, TEXTS
 from unmask.data.rows.options import ReadOptions
-from unmask.data.rows.readers.jsonfiles import parse_array
 from unmask.data.rows.readers.records import Form, detect_format
+from unmask.data.tables import json_array
 from unmask.data.textfiles import ReadLog, TextFile
 from unmask.errors import UserError
 
@@ -101,7 +101,7 @@ class TestArrays:
             json.dumps(rows, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             return
-        found = list(parse_array("a.json", text, ReadLog()))
+        found = list(json_array("a.json", text, ReadLog()))
         assert [row for _, row in found] == rows
         lines = text.split("\n")
         for line, row in found:
@@ -113,22 +113,22 @@ class TestArrays:
         [
             ('[{"text": "a"},\n {"text": }]', "line 2 is not valid JSON"),
             ('[{"text": "a"}\n {"text": "b"}]', "line 2 is not valid JSON"),
-            ('[{"text": "a"},\n', "the file ends too early"),
+            ('[{"text": "a"},\n', "line 2 is not valid JSON"),
             ('[{"text": "a"}] x', "line 1 is not valid JSON"),
-            ('"text"', "is not a JSON array"),
+            ('"text"', "line 1 is not valid JSON"),
         ],
     )
     def test_a_damaged_array_names_the_line(self, tmp_path: Path, content: str, said: str) -> None:
         with pytest.raises(UserError) as caught:
-            list(parse_array("a.json", content, ReadLog()))
+            list(json_array("a.json", content, ReadLog()))
         assert said in str(caught.value) and "--on-error" not in str(caught.value)
 
     def test_an_element_that_is_no_object_can_be_left_out(self, tmp_path: Path) -> None:
         text = '[{"text": "a"},\n3,\n{"text": "\\ud800"},\n{"text": "b"}]'
         with pytest.raises(UserError, match="line 2 is not a JSON object"):
-            list(parse_array("a.json", text, ReadLog()))
+            list(json_array("a.json", text, ReadLog()))
         log = ReadLog("skip")
-        assert [line for line, _ in parse_array("a.json", text, log)] == [1, 4] and log.skipped == 2
+        assert [line for line, _ in json_array("a.json", text, log)] == [1, 4] and log.skipped == 2
 
 
 class TestLabelStudio:
@@ -149,8 +149,8 @@ class TestLabelStudio:
             ("3", "taken back", "bad"),
         ]
         said = " ".join(rows.notes)
-        assert "Label Studio, 5 entries" in said and "label from 'mood'" in said
-        assert "1 tasks have several annotations" in said and "2 tasks left out" in said
+        assert "Label Studio, 5 entries" in said and "label column 'mood'" in said
+        assert "1 more annotations of the same tasks" in said and "2 tasks left out" in said
         assert len(examples_of(path, use="predict")) == 5, "to predict, nobody need have annotated them"
 
     def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ class TestTokens:
         with pytest.raises(UserError) as caught:
             tagged_of(path)
         assert "line 2" in caught.value.message and said in caught.value.message
-        assert tagged_of(path, on_error="skip").skipped == 1
+        assert tagged_of(path, on_error="skip").notes[-1].startswith("left out: 1 ")
 
     def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:
         row = {"text": "ab cd", "spans": [], "tokens": [[0, 2], [1, 5]]}
@@ -321,5 +321,5 @@ def test_chinese_names_and_long_texts(tmp_path: Path) -> None:
     long = "长" * 100_000
     rows = rows_of(write(tmp_path, "a.csv", f"编号,内容,类别\n七,{long},好\n"))
     assert [(e.id, e.text, e.label) for e in rows.examples] == [("七", long, "好")]
-    assert "text from '内容', label from '类别'" in rows.notes[0]
+    assert "text column '内容', label column '类别'" in rows.notes[0]
     assert {"文本", "内容"} <= set(TEXTS) and {"标签", "类别"} <= set(LABELS)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from unmask import console
-from unmask.data.delimited import column_at, read_table
 from unmask.data.encodings import encoding_name
+from unmask.data.tables import json_lines, table_rows
 from unmask.data.textfiles import (
     LONGEST,
     OnError,
@@ -15,10 +15,9 @@ from unmask.data.textfiles import (
     display_name,
     find_files,
     kind_of,
-    objects,
     open_text,
 )
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 
 Split = Literal["blank", "line", "file"]
 
@@ -54,7 +53,7 @@ def read_documents(
     """
     if split not in ("blank", "line", "file"):
         raise UserError(f"documents cannot be split by {split!r}", allowed="blank, line, file")
-    files = find_files(sources if not isinstance(sources, str | Path) else [sources])
+    files = find_files(sources)
     return _documents(files, column, split, ReadLog(on_error), encoding and encoding_name(encoding))
 
 
@@ -63,10 +62,8 @@ def _documents(files: list[str], column: str, split: Split, log: ReadLog, encodi
         kind = kind_of(path)
         if kind == "txt":
             texts = _plain(path, split, log, encoding)
-        elif kind == "jsonl":
-            texts = _of_objects(path, column, log, encoding)
         else:
-            texts = _of_rows(path, column, log, encoding)
+            texts = _of_records(path, kind, column, log, encoding)
         for number, text in enumerate(texts):
             yield Document(text, display_name(path), number)
     for note in log.notes:
@@ -110,30 +107,20 @@ def _endless(path: str, line: int, split: Split) -> UserError:
     )
 
 
-def _of_rows(path: str, column: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
-    place: int | None = None
-    kind: Literal["csv", "tsv"] = "tsv" if kind_of(path) == "tsv" else "csv"
-    for _, row in read_table(display_name(path), open_text(path, log, encoding), log, kind, delimiters=","):
-        if place is None:
-            place = column_at(path, row, column)
-        else:
-            yield row[place]
-
-
-def _of_objects(path: str, key: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
-    for line, value in objects(display_name(path), open_text(path, log, encoding), log):
-        text = value.get(key)
+def _of_records(path: str, kind: str, column: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
+    name, lines = display_name(path), open_text(path, log, encoding)
+    rows = json_lines(name, lines, log) if kind == "jsonl" else table_rows(name, lines, log, kind == "tsv")
+    for line, row in rows:
+        text = row.get(column)
         if isinstance(text, str):
             yield text
-            continue
-        where = f"{display_name(path)}, line {line:,}"
-        if key in value:
-            found = UserError(f"{where}: {key!r} is not a text", given=repr(text)[:80])
+        elif column in row:
+            log.skip(UserError(f"{name}, line {line:,}: {column!r} is not a text", given=repr(text)[:80]))
         else:
-            meant = suggest(key, value)
-            found = UserError(
-                f"{where} has no {key!r}",
-                given=", ".join(map(repr, value)) or "{}",
-                hint=f"did you mean {meant}?" if meant else f"--text-column {next(iter(value))}" if value else None,
+            hint = did_you_mean(suggest(column, row)) or (f"--text-column {next(iter(row))}" if row else None)
+            fault = UserError(
+                f"{name}, line {line:,} has no {column!r}", given=", ".join(map(repr, row)) or "{}", hint=hint
             )
-        log.skip(found)
+            if kind != "jsonl":
+                raise fault
+            log.skip(fault)

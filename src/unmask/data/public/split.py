@@ -7,8 +7,12 @@ form letter) are one group, and a group is never divided.
 import hashlib
 import html
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import chain
 from typing import Literal
+
+from unmask.data.rows.split import connected
 
 Side = Literal["train", "dev", "test"]
 
@@ -28,27 +32,14 @@ def groups(keys: Sequence[str], together: Iterable[tuple[int, int]] = (), run: i
     A group is what equal texts, a shared run of `run` characters and the pairs `together` (numbers of texts)
     connect. Memory is in proportion to the characters.
     """
-    parents = list(range(len(keys)))
-
-    def root(number: int) -> int:
-        while parents[number] != number:
-            parents[number] = parents[parents[number]]
-            number = parents[number]
-        return number
-
-    def join(first: int, second: int) -> None:
-        low, high = sorted((root(first), root(second)))
-        parents[high] = low
-
-    holders: dict[str, int] = {}
-    for number, key in enumerate(keys):
-        for start in range(max(1, len(key) - run + 1)):
-            holder = holders.setdefault(key[start : start + run], number)
-            if holder != number:
-                join(holder, number)
-    for first, second in together:
-        join(first, second)
-    return [root(number) for number in range(len(keys))]
+    pairs: dict[int, list[Hashable]] = defaultdict(list)
+    for pair in together:
+        for number in pair:
+            pairs[number].append(pair)
+    runs = ((key[start : start + run] for start in range(max(1, len(key) - run + 1))) for key in keys)
+    found = connected(chain(of_text, pairs[number]) for number, of_text in enumerate(runs))
+    first_of = {number: group[0] for group in found for number in group}
+    return [first_of[number] for number in range(len(keys))]
 
 
 def assign_side(key: str, seed: int = 0) -> Side:

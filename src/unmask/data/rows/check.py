@@ -3,15 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from unmask.data.rows.columns import did_you_mean, excerpt
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import UnknownLabels
 from unmask.data.rows.tagged import listed
 from unmask.data.textfiles import ReadLog, shorten
-from unmask.errors import UserError
-from unmask.messages import message
-
-HINT = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
+from unmask.errors import UserError, did_you_mean, suggest
 
 
 def check_targets(
@@ -19,32 +15,20 @@ def check_targets(
 ) -> tuple[list[Example], tuple[str, ...]]:
     """The examples whose labels are among these, the labels of `of` (a file or a model), and notes.
 
-    Numbers and answers have no labels. Raises UserError for pairs that `check_pairs` refuses, and for the first other
-    label; unknown="skip" leaves such rows out, "wrong" keeps them, and both note how many.
+    Numbers and answers have no labels. Raises UserError for pairs that `check_pairs` refuses, for a row without a
+    target, and for the first other label; unknown="skip" leaves such rows out, "wrong" keeps those with other labels,
+    and both note how many.
     """
     if kind == "pairs":
         check_pairs(examples)
     if kind in ("pairs", "number", "answers"):
         return list(examples), ()
-    return check_labels(examples, labels, of, unknown)
-
-
-def check_labels(
-    examples: Sequence[Example],
-    labels: Iterable[str],
-    of: str = "the training data",
-    unknown: UnknownLabels = "stop",
-) -> tuple[list[Example], tuple[str, ...]]:
-    """As `check_targets`, of rows with labels, tags or spans. A row without a target is never kept."""
-    allowed, notes = set(labels), list[str]()
+    allowed = set(labels)
     log = ReadLog("skip" if unknown == "skip" else "stop", "--unknown-labels")
-    if unknown == "wrong":
-        strange = Counter(
-            span.label for example in examples for span in example.spans or () if span.label not in allowed
-        ) + Counter(label for example in examples if example.spans is None for label in example.labels - allowed)
-        if strange:
-            counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-            notes.append(message("counted as wrong, because {of} does not know these labels: {counts}", of, counts))
+    strange = Counter(label for example in examples for label in example.labels - allowed)
+    if unknown == "wrong" and strange:
+        counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
+        log.note("counted as wrong, because {of} does not know these labels: {counts}", of, counts)
         allowed |= set(strange)
 
     def checked(_: int, example: Example) -> Example:
@@ -52,13 +36,13 @@ def check_labels(
             raise UserError(f"{example.location} has no label")
         new = min(example.labels - allowed, default=None)
         if new is not None:
-            spans = (span for span in example.spans or () if span.label == new)
-            on = next((shorten(example.text[span.start : span.end]) for span in spans), None)
+            hint = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
+            on = next((span for span in example.spans or () if span.label == new), None)
             raise UserError(
                 f'{example.location}: label "{new}" is not among the {len(allowed):,} labels of {of}',
-                given=on and f"on {on!r}",
+                given=on and f"on {shorten(example.text[on.start : on.end])!r}",
                 allowed=listed(sorted(allowed)),
-                hint=did_you_mean(new, allowed) + HINT,
+                hint=[did_you_mean(suggest(new, allowed)), hint],
             )
         return example
 
@@ -66,30 +50,23 @@ def check_labels(
     if examples and not kept:
         what = f"{examples[0].source}: no row is left, because {of} knows the labels of none"
         raise UserError(what, allowed=listed(sorted(allowed)))
-    return kept, (*notes, *log.notes)
+    return kept, log.notes
 
 
 def check_pairs(examples: Sequence[Example]) -> None:
     """Raises UserError where rows are not all pairs, or not all of them or none have scores."""
-    scored = any(example.number is not None for example in examples)
+    check_two_texts(examples)
+    without = [example for example in examples if example.number is None]
+    if 0 < len(without) < len(examples):
+        raise UserError(f"{without[0].location} has no score, but other rows have")
+
+
+def check_two_texts(examples: Sequence[Example]) -> None:
+    """Raises UserError for a single text where pairs are needed."""
     for example in examples:
         if example.pair is None:
             raise UserError(
                 f"{example.location} has one text, where two are needed",
-                allowed="pairs, such as text_a,text_b; with a column `score`, or without",
-                hint="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
-            )
-        if scored and example.number is None:
-            raise UserError(f"{example.location} has no score, but other rows have")
-
-
-def check_two_texts(examples: Sequence[Example]) -> None:
-    """Raises UserError for a single text where a model reads pairs."""
-    for example in examples:
-        if example.pair is None:
-            raise UserError(
-                f"{example.location} has one text; the model was trained on pairs",
-                given=excerpt(example.text),
                 allowed="two texts: columns such as text_a,text_b, or (text, pair)",
-                hint="--pair-column NAME",
+                hint="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
             )

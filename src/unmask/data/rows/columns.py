@@ -1,28 +1,28 @@
-"""Columns of a table: which of them holds the text, a second text, the label, the tokens, ...
+"""Records, the rows of one source as column -> value, and which of their columns holds the text, the label, the tokens.
 
 An option names a column; else the names that such columns usually have decide. Names are compared in lower case; the
 first of a list that is there is taken.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NoReturn
 
 from unmask.data.rows.options import ReadOptions
-from unmask.data.textfiles import shorten
-from unmask.errors import UserError, suggest
+from unmask.data.tables import Row
+from unmask.data.textfiles import ReadLog, shorten
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 
 Role = Literal["text", "pair", "label", "token", "tag"]
 
 PAIRS = tuple(
     tuple(pair.split("+"))
-    for pair in (
-        "text_a+text_b text1+text2 text_1+text_2 sentence1+sentence2 sentence_a+sentence_b premise+hypothesis "
-        "question1+question2 query1+query2 question+sentence question+passage question+context question+answer "
-        "query+passage anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答"
-    ).split()
+    for pair in "text_a+text_b text1+text2 text_1+text_2 sentence1+sentence2 sentence_a+sentence_b premise+hypothesis "
+    "question1+question2 query1+query2 question+sentence question+passage question+context question+answer "
+    "query+passage anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答".split()
 )
 TEXTS = tuple(
     "text sentence content review document body comment tweet message utterance headline abstract description question "
@@ -35,28 +35,36 @@ LABELS = tuple(
 SPANS = ("spans", "entities", "labels", "label", "实体", "标签")
 TOKENS = ("tokens", "words")
 TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
-QUESTIONS = ("question", "query")
-CONTEXTS = ("context", "passage", "paragraph", "document", "text")
-ANSWERS = ("answers", "answer")
-STARTS = ("answer_start", "start")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of one source, and how its options name them.
+class Records:
+    """(line, column -> value) of each row of a source, and how its options name the columns.
 
-    annotated: those that the format says are annotations, if any. inherited: settings of the options that were made
-    for another file: a column that they name need not be here.
+    inherited: settings of the options that were made for another file: a column that they name need not be here.
+    annotated: the columns that hold annotations, where the format says so. places: what to call a row, where that is
+    not its line. sha256: of the file, where it is one.
     """
 
     source: str
-    names: Sequence[str]
+    rows: list[Row]
     options: ReadOptions
-    annotated: Sequence[str] = ()
     inherited: Collection[str] = ()
+    annotated: tuple[str, ...] = ()
+    places: Mapping[int, str] = field(default_factory=dict)
+    sha256: str | None = None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the columns, in the order in which they turn up."""
+        return list(dict.fromkeys(name for _, row in self.rows for name in row))
+
+    def place(self, line: int) -> str:
+        """What to call a row in messages."""
+        return self.places.get(line) or f"{self.source}, line {line:,}"
 
     def named(self, role: Role) -> str | None:
         """The column that an option names. Raises UserError where it is not there."""
@@ -68,24 +76,24 @@ class Columns:
         raise UserError(
             f"{self.source} has no column {name!r}",
             allowed=", ".join(self.names),
-            hint=f"{did_you_mean(name, self.names)}--{role}-column NAME",
+            hint=[did_you_mean(suggest(name, self.names)), f"--{role}-column NAME"],
         )
 
-    def known(self, usual: Iterable[str], other_than: Collection[str | None] = ()) -> str | None:
+    def usual(self, usual: Iterable[str], other_than: Collection[str | None] = ()) -> str | None:
         """The first of the usual names that a column has."""
         written = {name.lower(): name for name in reversed(self.names) if name not in other_than}
         return next((written[name] for name in usual if name in written), None)
 
     def required(self, role: Role, usual: Sequence[str], other_than: Collection[str | None] = ()) -> str:
         """The column as named, or by its usual names. Raises UserError where there is none."""
-        found = self.named(role) or self.known(usual, other_than)
+        found = self.named(role) or self.usual(usual, other_than)
         return self.missing(role, usual) if found is None else found
 
     def missing(self, role: Role, usual: Sequence[str]) -> NoReturn:
         """Raises the UserError for a column that neither an option nor its name tells."""
         raise UserError(
             f"{self.source}: no column is named like a {usual[0]}",
-            given=", ".join(self.names),
+            given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
             hint=f"--{role}-column NAME; a file without a header needs one, such as text,label",
         )
@@ -102,31 +110,38 @@ class Columns:
 
     def labels(self, usual: Sequence[str], other_than: Collection[str | None]) -> str | None:
         """The column of the labels or spans."""
-        if (label := self.named("label")) is not None:
-            return label
-        if len(self.annotated) == 1:
-            return self.annotated[0]
-        return replace(self, names=self.annotated or self.names).known(usual, other_than)
+        label = self.named("label")
+        if label is None and self.annotated:
+            others = {*self.names} - {*self.annotated} | {*other_than}
+            return self.annotated[0] if len(self.annotated) == 1 else self.usual(usual, others)
+        return label or self.usual(usual, other_than)
 
-    def detected(self, text: str, pair: str | None, label: str | None, plain: str) -> str | None:
-        """A sentence that says which columns were detected; None where they are called `text` and `plain`."""
-        found: list[str] = []
-        if self.options.text_column is None and (text != "text" or pair is not None):
-            first = message("text from {text!r}", text)
-            second = pair and self.options.pair_column is None
-            found.append(message("{first} and {pair!r}", first, pair) if second else first)
-        if self.options.label_column is None and label not in (None, plain):
-            found.append(message("{kind} from {label!r}", message(plain), label))
-        if not found:
-            return None
-        text = "{source}: {columns} (to change: --text-column, --label-column)"
-        return message(text, self.source, join(found, ", "))
+    def note_detected(self, log: ReadLog, **columns: str | None) -> None:
+        """Note which columns were detected, by role; not those that are called as their role (or spans)."""
+        found = {
+            role: name
+            for role, name in columns.items()
+            if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
+        }
+        note_columns(log, self.source, **found)
+
+    def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
+        """Line and row -> id, group and place of an example."""
+        identity, group = self.usual(IDS), self.usual(groups)
+
+        def about(line: int, row: Mapping[str, Any]) -> dict[str, Any]:
+            name = text_or_none(cell(row, identity)) or str(line)
+            return {"id": name, "group": text_or_none(cell(row, group)), "line": line, "source": self.source}
+
+        return about
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`did you mean X? `, or nothing."""
-    meant = suggest(name, names)
-    return f"did you mean {meant}? " if meant else ""
+def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None:
+    """Note which columns are read, by role."""
+    found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
+    if found:
+        change = ", ".join(f"--{role}-column" for role in found)
+        log.note("{source}: {columns} (to change: {options})", source, join(found.values(), ", "), change)
 
 
 def text_in(row: Mapping[str, Any], column: str, where: str) -> str:

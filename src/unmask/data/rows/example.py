@@ -1,7 +1,8 @@
 """Example: one row of labelled or unlabelled data, and what may be true of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 RowKind = Literal["label", "labels", "number", "tags", "spans", "answers", "pairs"]
@@ -16,6 +17,25 @@ class Span:
     start: int
     end: int
     label: str
+
+
+def in_order(span: Span) -> tuple[int, int, str]:
+    """The key that sorts spans: by their starts, those around others first."""
+    return span.start, -span.end, span.label
+
+
+def overlapping(spans: Iterable[Span]) -> tuple[Span, Span] | None:
+    """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
+    return next((pair for pair in pairwise(sorted(spans, key=in_order)) if pair[1].start < pair[0].end), None)
+
+
+def keep_outermost(spans: Iterable[Span]) -> list[Span]:
+    """The spans without those that overlap one before them; of several at one start the longest stays."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=in_order):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
 
 
 @dataclass(frozen=True, order=True)

@@ -5,7 +5,7 @@ Two texts are the same if they are after NFKC, in lower case and with white spac
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,37 +65,29 @@ def _finding(examples: Sequence[Example], text: str, rows: Sequence[Row], number
 
 def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
     """The held-out rows whose text stands in train, too, each with the first row of train that has it."""
-    places: dict[Key, str] = {}
-    for example in train:
-        places.setdefault(key_of(example), example.location)
-    rows = [
-        (number, (example.location, place))
-        for number, example in enumerate(heldout)
-        if (place := places.get(key_of(example))) is not None
-    ]
+    places = {key_of(example): example.location for example in reversed(train)}
+    rows = [(n, (one.location, places[key])) for n, one in enumerate(heldout) if (key := key_of(one)) in places]
     source = train[0].source if train else ""
     return _finding(heldout, message("of {rows:,} rows stand in {other}, too", len(heldout), source), rows)
 
 
 def duplicates(examples: Sequence[Example]) -> Finding:
     """The rows whose text an earlier row has, each with the first of those."""
-    return _repeated(examples, "rows repeat the text of an earlier one", key_of)
+    return _repeated(examples, "rows repeat the text of an earlier one", list(map(key_of, examples)))
 
 
 def same_ids(examples: Sequence[Example]) -> Finding:
     """The rows whose id an earlier row has, each with the first of those."""
-    return _repeated(examples, "rows have the id of an earlier one", lambda example: example.id)
+    return _repeated(examples, "rows have the id of an earlier one", [example.id for example in examples])
 
 
-def _repeated(examples: Sequence[Example], text: str, key: Callable[[Example], Hashable]) -> Finding:
-    places: dict[Hashable, str] = {}
-    rows: list[Row] = []
-    for number, example in enumerate(examples):
-        name = key(example)
-        if name in places:
-            rows.append((number, (example.location, places[name])))
-        else:
-            places[name] = example.location
+def _repeated(examples: Sequence[Example], text: str, keys: Sequence[Hashable]) -> Finding:
+    first: dict[Hashable, int] = {}
+    rows = [
+        (number, (examples[number].location, examples[earlier].location))
+        for number, key in enumerate(keys)
+        if (earlier := first.setdefault(key, number)) < number
+    ]
     return _finding(examples, text, rows)
 
 

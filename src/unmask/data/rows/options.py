@@ -7,7 +7,7 @@ from unmask.config import config, setting
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import OnError
 
-Format = Literal["csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
+Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
 
@@ -36,20 +36,17 @@ class ReadOptions:
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"
     )
-    format: Literal["auto", Format] = setting(
+    format: Format = setting(
         default="auto", description="format of the files; auto: detected from content and name, and reported"
     )
     encoding: str | None = setting(
         default=None, description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected"
     )
     unknown_labels: UnknownLabels | None = setting(
-        default=None,
-        description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
-        "wrong; as on_error if not given",
+        default=None, description="a dev or test row with a new label: stop, skip, or count as wrong; default: on_error"
     )
     answer_starts: Starts = setting(
-        default="given",
-        description="an answer that stands in several places, and not where its start says: an error, or the first",
+        default="given", description="an answer in several places, none at its start: stop, or take the first"
     )
 
     @property
@@ -61,8 +58,8 @@ class ReadOptions:
     def changed(self) -> dict[str, Any]:
         """The settings of reading that differ from their defaults."""
         plain = ReadOptions()
-        values = {one.name: getattr(self, one.name) for one in fields(ReadOptions)}
-        return {name: value for name, value in values.items() if value != getattr(plain, name)}
+        names = (one.name for one in fields(plain))
+        return {name: value for name in names if (value := getattr(self, name)) != getattr(plain, name)}
 
 
 @config

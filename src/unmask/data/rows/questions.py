@@ -5,6 +5,8 @@ does not answer it.
 
 {"question": "...", "context": "...", "answers": [{"text": "...", "answer_start": 17}]}      a line of JSON
 question,context,answer                                                                      a header of CSV
+{"data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [{"id": "1", "question": "...", "answers": [...],
+    "is_impossible": false}]}]}]}                 SQuAD (v1 and v2, Rajpurkar et al. 2016, 2018)
 """
 
 import json
@@ -12,150 +14,152 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from unmask.data.rows.columns import (
-    ANSWERS,
-    CONTEXTS,
-    GROUPS,
-    QUESTIONS,
-    STARTS,
-    Columns,
-    cell,
-    excerpt,
-    text_in,
-)
+from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.data.rows.options import Starts
-from unmask.data.rows.readers.records import Records
-from unmask.data.rows.texts import meta_of
+from unmask.data.tables import Row, invalid_json
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
+QUESTIONS = ("question", "query")
+CONTEXTS = ("context", "passage", "paragraph", "document", "text")
+ANSWERS = ("answers", "answer")
+STARTS = ("answer_start", "start")
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone where it stands once; [] for no answer'
+MOVED = (
+    "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
+    "which is taken (the first: {first})"
+)
+FIRST = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
 
 
-def question_examples(
-    records: Records, columns: Columns, log: ReadLog, labelled: bool, starts: Starts
-) -> list[Example]:
+def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> list[Example]:
     """The questions. Those on one context are one group, so that a split does not part them.
 
     What `log` may leave out: an empty question or context, an id that occurs twice, an answer that its context does not
     hold, or that stands in several places and not where its start says (`starts`: an error, or the first place).
     Answers found elsewhere are noted.
     """
-    question = columns.required("text", QUESTIONS)
-    context = columns.required("pair", CONTEXTS, (question,))
-    answers = (columns.named("label") or columns.known(ANSWERS)) if labelled else None
-    start, meta = columns.known(STARTS), meta_of(records, columns, (*GROUPS, "title"))
+    question = records.required("text", QUESTIONS)
+    context = records.required("pair", CONTEXTS, (question,))
+    answers = (records.named("label") or records.usual(ANSWERS)) if labelled else None
+    start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
     ids: dict[str, str] = {}
     contexts: dict[str, str] = {}
-    located = _Located(starts)
+    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: []}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
         text, pair = text_in(row, question, where), text_in(row, context, where)
         target = None
         if labelled:
-            value = [] if _is_true(row.get("is_impossible")) else cell(row, answers)
-            target = _answers(value, cell(row, start), pair, where, located)
-        about = meta(line, row)
-        about["group"] = about["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
-        if (identity := about["id"]) in ids:
+            impossible = str(row.get("is_impossible")).strip().lower() in ("true", "1")
+            pairs = [] if impossible else _answers(cell(row, answers), cell(row, start), where)
+            target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
+        meta = about(line, row)
+        meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
+        if (identity := meta["id"]) in ids:
             raise UserError(f"{where}: the id occurs twice", given=identity, see=ids[identity])
         ids[identity] = where
-        return Example(text, pair, target, **about)
+        return Example(text, pair, target, **meta)
 
     examples = list(log.usable(records.rows, example))
-    located.note(records.source, log)
+    for text, places in elsewhere.items():
+        if places:
+            log.note(text, records.source, len(places), places[0])
     return examples
 
 
-def _answers(value: Any, start: Any, context: str, where: str, located: "_Located") -> Answers:
+def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]:
+    """Text and start (None: not given) of each answer, in any of their forms; `start`: of CSV, a field of its own."""
     if value is None or value == "":
         raise UserError(f"{where} has no answers", allowed=FORM)
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # JSON in a field of CSV
         with suppress(ValueError):
             value = json.loads(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
-        starts = next((value[key] for key in STARTS if isinstance(value.get(key), list)), None)
+        starts = _start_in(value)
         starts = [None] * len(value["text"]) if starts is None else starts
-        if len(starts) != len(value["text"]):
-            raise _no_answer(where, value)
-        value = [{"text": text, "start": start} for text, start in zip(value["text"], starts, strict=True)]
+        if isinstance(starts, list) and len(starts) == len(value["text"]):
+            value = [{"text": text, "start": one} for text, one in zip(value["text"], starts, strict=True)]
     elif isinstance(value, str):
-        value = [{"text": value, "start": _whole(start)}]
-    if not isinstance(value, list):
-        raise _no_answer(where, value)
+        with suppress(ValueError, TypeError):
+            start = int(start)
+        value = [{"text": value, "start": None if start == "" else start}]
     found = []
-    for one in value:
-        one = {"text": one} if isinstance(one, str) else one
-        text = one.get("text") if isinstance(one, Mapping) else None
-        begin = next((one[key] for key in STARTS if one.get(key) is not None), None) if text else None
+    for one in value if isinstance(value, list) else [None]:
+        one = {"text": one} if isinstance(one, str) else one if isinstance(one, Mapping) else {}
+        text, begin = one.get("text"), _start_in(one)
         if not isinstance(text, str) or not text.strip() or not (begin is None or type(begin) is int):
-            raise _no_answer(where, one)
-        found.append(located.reference(text, begin, context, where))
-    return Answers(found)
+            raise UserError(f"{where}: what is given is no answer", given=excerpt(one or value), allowed=FORM)
+        found.append((text, begin))
+    return found
 
 
-def _no_answer(where: str, value: Any) -> UserError:
-    return UserError(f"{where}: what is given is no answer", given=excerpt(value), allowed=FORM)
+def _start_in(value: Mapping[str, Any]) -> Any:
+    return next((value[key] for key in STARTS if value.get(key) is not None), None)
 
 
-class _Located:
-    """Finds answers in their contexts, and counts those that stand elsewhere than their starts say."""
+def _located(
+    text: str, start: int | None, context: str, where: str, starts: Starts, elsewhere: Mapping[str, list[str]]
+) -> ReferenceAnswer:
+    """The answer without white space at its ends, where it stands. Raises UserError where that is in doubt.
 
-    def __init__(self, starts: Starts) -> None:
-        self.starts = starts
-        self.moved: list[str] = []
-        self.first: list[str] = []
-
-    def reference(self, text: str, start: int | None, context: str, where: str) -> ReferenceAnswer:
-        """The answer without white space at its ends, where it stands. Raises UserError where that is in doubt."""
-        inner = text.strip()
-        if start is not None:
-            start += len(text) - len(text.lstrip())
-            if start >= 0 and context.startswith(inner, start):
-                return ReferenceAnswer(inner, start)
-        first = context.find(inner)
-        if first < 0:
-            allowed = "a stretch of the context, letter by letter"
-            raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
-        if context.find(inner, first + 1) < 0:
-            if start is not None:
-                self.moved.append(where)
-        elif self.starts == "first":
-            self.first.append(where)
-        else:
+    elsewhere: what is noted, and the questions of which answers.
+    """
+    inner = text.strip()
+    if start is not None:
+        start += len(text) - len(text.lstrip())
+        if start >= 0 and context.startswith(inner, start):
+            return ReferenceAnswer(inner, start)
+    first = context.find(inner)
+    if first < 0:
+        allowed = "a stretch of the context, letter by letter"
+        raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
+    if context.find(inner, first + 1) >= 0:
+        if starts != "first":
             begin = "without answer_start" if start is None else f"answer_start {start:,}, where something else stands"
-            raise UserError(
-                f"{where}: the answer stands in several places of the context",
-                given=f"{excerpt(inner)}, {begin}",
-                hint="data.answer_starts=first takes the first",
-            )
-        return ReferenceAnswer(inner, first)
-
-    def note(self, source: str, log: ReadLog) -> None:
-        if self.moved:
-            log.note(
-                "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
-                "which is taken (the first: {first})",
-                source,
-                len(self.moved),
-                self.moved[0],
-            )
-        if self.first:
-            log.note(
-                "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})",
-                source,
-                len(self.first),
-                self.first[0],
-            )
+            what = f"{where}: the answer stands in several places of the context"
+            hint = "data.answer_starts=first takes the first"
+            raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
+        elsewhere[FIRST].append(where)
+    elif start is not None:
+        elsewhere[MOVED].append(where)
+    return ReferenceAnswer(inner, first)
 
 
-def _is_true(value: Any) -> bool:
-    return value is True or str(value).strip().lower() in ("true", "1")
+def read_squad(name: str, text: str) -> tuple[list[Row], dict[int, str]]:
+    """The questions of SQuAD's JSON, numbered in place of lines, and names of each: article, paragraph, question."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        allowed = 'SQuAD: {"data": [{"paragraphs": [{"context": "...", "qas": [...]}]}]}'
+        raise invalid_json(name, 1, error, allowed) from None
+    rows: list[Row] = []
+    places: dict[int, str] = {}
+    for a, article in enumerate(_list(value, "data", name), 1):
+        title = article.get("title") if isinstance(article, dict) else None
+        named = f"{name}, article {a:,}" + (f" ({title})" if title else "")
+        for p, paragraph in enumerate(_list(article, "paragraphs", named), 1):
+            where = f"{named}, paragraph {p:,}"
+            for q, question in enumerate(_list(paragraph, "qas", where), 1):
+                if not isinstance(question, dict):
+                    raise _no_squad(f"{where}, question {q:,}", "an object", question)
+                row = {"question": question.get("question"), "context": paragraph.get("context")}
+                row |= {key: question[key] for key in ("id", "answers", "is_impossible") if key in question}
+                rows.append((len(rows) + 1, row))
+                places[len(rows)] = f"{where}, question {text_or_none(row.get('id')) or q}"
+    return rows, places
 
 
-def _whole(value: Any) -> Any:
-    """A start from a field of CSV as a number; anything else as it is."""
-    text = str(value).strip() if isinstance(value, str) else None
-    return (int(text) if text.lstrip("-").isdigit() else text or None) if text is not None else value
+def _list(value: Any, key: str, where: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise _no_squad(where, f"a list {key!r}", value)
+    return found
+
+
+def _no_squad(where: str, allowed: str, value: Any) -> UserError:
+    given = f"keys {', '.join(value)}" if isinstance(value, dict) else excerpt(value)
+    hint = 'other forms: .jsonl or .csv with "question", "context" and "answers"'
+    return UserError(f"{where} is not as SQuAD has it", given=given, allowed=allowed, hint=hint)

@@ -1,7 +1,7 @@
 """read_rows: the rows of any file, or of a program, as examples.
 
-file -> records (records.py; converters: conll.py, squad.py, label_studio.py)
-     -> examples (texts.py, tagged.py, spans.py, questions.py)
+file -> records (records.py; converters: conll.py, label_studio.py, questions.py)
+     -> examples (texts.py, tagged.py, questions.py)
 """
 
 from collections.abc import Collection
@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unmask.data.rows.columns import Columns
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
 from unmask.data.rows.readers.memory import Source
 from unmask.data.rows.readers.records import BY_NAME, Form, read_records
 from unmask.data.rows.schemes import SchemeName
-from unmask.data.rows.spans import span_examples
-from unmask.data.rows.tagged import tagged_examples, token_columns
+from unmask.data.rows.tagged import span_examples, tagged_examples, token_columns
 from unmask.data.rows.texts import text_examples
-from unmask.data.textfiles import ReadLog, display_name, inner_suffix
+from unmask.data.textfiles import ReadLog, inner_suffix
 from unmask.errors import UserError
 
 Use = Literal["train", "test", "predict"]
@@ -29,26 +27,18 @@ Use = Literal["train", "test", "predict"]
 class Rows:
     """The rows of one source. notes: sentences for people: what was detected, and what was left out.
 
-    skipped: rows left out with on_error="skip". scheme: of the tags, where there are any; out_of_order: tags that break
-    its rules; spans_left_out: empty and overlapping ones. sha256: of the file, where it is one.
+    scheme: of the tags, where there are any. sha256: of the file, where it is one.
     """
 
     source: str
     examples: list[Example]
     notes: tuple[str, ...] = ()
-    skipped: int = 0
     scheme: SchemeName | None = None
-    out_of_order: int = 0
-    spans_left_out: int = 0
     sha256: str | None = None
 
 
 def read_rows(
-    source: Source,
-    options: ReadOptions | None = None,
-    kind: RowKind = "label",
-    use: Use = "train",
-    inherited: Collection[str] = (),
+    source: Source, options: ReadOptions, kind: RowKind, use: Use = "train", inherited: Collection[str] = ()
 ) -> Rows:
     """The rows of a file of any format (also .gz and .zst; "-" is standard input), or of rows in memory.
 
@@ -59,32 +49,27 @@ def read_rows(
     A row that cannot be used is a UserError that names file and line, or is left out and counted with
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
-    options, labelled = options or ReadOptions(), use != "predict"
-    log, name = ReadLog(options.on_error), display_name(source)
-    scheme, disorder, left_out = None, 0, 0
+    log, labelled, scheme = ReadLog(options.on_error), use != "predict", None
     tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
-    columns = Columns(name, records.names, options, records.annotated, inherited)
     if form == "questions":
-        starts = options.answer_starts if use == "train" else "first"
-        examples = question_examples(records, columns, log, labelled, starts)
+        examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif form == "texts":
-        examples = text_examples(records, columns, log, kind, labelled)
-    elif records.layout or token_columns(records, columns) is not None:
-        examples, scheme, disorder = tagged_examples(records, columns, log, labelled)
+        examples = text_examples(records, log, kind, labelled)
+    elif token_columns(records) is not None:
+        examples, scheme = tagged_examples(records, log, labelled)
     else:
-        examples, left_out = span_examples(records, columns, log, nested=kind == "spans")
-        scheme = "BIO"
+        examples, scheme = span_examples(records, log, nested=kind == "spans"), "BIO"
     if not examples:
         first = log.first and f"left out: {log.first.message}"
-        raise UserError(f"{name} holds no row that can be used", given=first)
-    return Rows(name, examples, log.notes, log.skipped, scheme, disorder, left_out, records.sha256)
+        raise UserError(f"{records.source} holds no row that can be used", given=first)
+    return Rows(records.source, examples, log.notes, scheme, records.sha256)
 
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:
     """Whether rows to predict are CoNLL or have lists of tokens: so the options or the name of the file say."""
-    named = {name for name in ("token_column", "tag_column") if getattr(options, name) is not None}
-    if not named <= set(inherited) or (options.format == "conll" and "format" not in inherited):
-        return True
-    return isinstance(source, str | Path) and BY_NAME.get(inner_suffix(source)) == "conll"
+    own = options.changed.keys() - set(inherited)
+    formats = {options.format if "format" in own else None}
+    formats |= {BY_NAME.get(inner_suffix(source))} if isinstance(source, str | Path) else set()
+    return "conll" in formats or not own.isdisjoint(("token_column", "tag_column"))

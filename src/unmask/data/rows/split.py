@@ -2,27 +2,28 @@
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
-from unmask.data.rows.example import Example
+from unmask.data.rows.example import Example, Labels, Target
 from unmask.data.rows.leaks import key_of
-from unmask.data.rows.texts import stratify
 from unmask.errors import UserError
+
+BINS = 10  # of numbers: rows of about equal numbers are one stratum
+BIN_ROWS = 5  # at least, in each
 
 
 def split(
     examples: Sequence[Example], share: float, seed: int = 0, sample: bool = False
 ) -> tuple[list[Example], list[Example]]:
-    """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
+    """Hold out `share` (more than 0, less than 1) of the rows: (the rest, the held-out rows), each in the order given.
 
     Stratified by label (`stratify`). Rows with the same text (`key_of`), or of the same group, stay
     together. Which rows are held out depends on the texts and the seed, not on their order. A label is never held out
     whole, save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError
     where there are too few rows.
     """
-    if not 0 < share < 1:
-        raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
     of_row = stratify([example.target for example in examples])
     parts: dict[str, list[list[int]]] = defaultdict(list)
     for bundle in group_rows(examples):
@@ -41,45 +42,63 @@ def split(
                 held.update(bundle)
                 taken += len(bundle)
         carried = target - taken
-    if len(parts) == len(examples) > 2:
-        raise UserError(
-            f"each of the {len(examples):,} rows has a label of its own",
-            given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            hint="check the label column (--label-column); --task regress predicts numbers",
-        )
     if not held:
+        hint = "give more rows, or a file of their own to evaluate on"
+        if len(parts) == len(examples) > 2:
+            hint = "each has a label of its own: check --label-column; --task regress predicts numbers"
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
             given=f"{len(set(map(key_of, examples))):,} different texts; equal ones stay together",
-            hint="give more rows, or a file of their own to evaluate on",
+            hint=hint,
         )
     rest = [example for index, example in enumerate(examples) if index not in held]
     return rest, [example for index, example in enumerate(examples) if index in held]
 
 
+def stratify(targets: Sequence[Target | None]) -> list[str]:
+    """What a split is to keep the shares of, row by row: the label; of several labels the one that is rarest over
+    all rows; of numbers which tenth of them it is in; nothing of other targets.
+    """
+    counts = Counter(label for target in targets if isinstance(target, Labels) for label in target)
+    numbers = sorted(target for target in targets if isinstance(target, float))
+    bins = max(1, min(BINS, len(numbers) // BIN_ROWS))
+
+    def stratum(target: Target | None) -> str:
+        if isinstance(target, float):
+            return f"{bisect_left(numbers, target) * bins // len(numbers):02}"
+        if isinstance(target, Labels):
+            return min(target, key=lambda label: (counts[label], label), default="")
+        return target if isinstance(target, str) else ""
+
+    return [stratum(target) for target in targets]
+
+
 def group_rows(examples: Sequence[Example]) -> list[list[int]]:
     """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
-    parent = list(range(len(examples)))
+    groups = [[] if example.group is None else [("group", example.group)] for example in examples]
+    return connected([("text", *key_of(example)), *group] for example, group in zip(examples, groups, strict=True))
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
 
-    first: dict[tuple[str | None, ...], int] = {}
-    for index, example in enumerate(examples):
-        keys: list[tuple[str | None, ...]] = [("text", *key_of(example))]
-        if example.group is not None:
-            keys.append(("group", example.group))
-        for key in keys:
-            parent[root(index)] = root(first.setdefault(key, index))
+def connected(keys: Iterable[Iterable[Hashable]]) -> list[list[int]]:
+    """The numbers of items in groups, by the keys of each: items with a key in common, and chains of these."""
+    parents: list[int] = []
+    first: dict[Hashable, int] = {}
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number
+
+    for number, of_item in enumerate(keys):
+        parents.append(number)
+        for key in of_item:
+            parents[root(number)] = root(first.setdefault(key, number))
     found: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(examples)):
-        found[root(index)].append(index)
+    for number in range(len(parents)):
+        found[root(number)].append(number)
     return list(found.values())
 
 
 def _hash(example: Example, seed: int) -> bytes:
-    content = json.dumps([seed, example.text, example.pair], ensure_ascii=True)
-    return hashlib.sha256(content.encode()).digest()
+    return hashlib.sha256(json.dumps([seed, example.text, example.pair]).encode()).digest()

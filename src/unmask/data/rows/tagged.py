@@ -1,175 +1,131 @@
-"""Sentences of tokens and tags as examples: the tags become character spans of a text.
+"""Tags of tokens, and spans of characters, as examples.
 
-They come from CoNLL, or from records with lists: `{"tokens": ["Ada", "lives"], "ner_tags": ["B-PER", "O"]}`, as
-`datasets` and Parquet files have them. The text is made of the tokens, with a blank between, save where two touch with
-Chinese characters or punctuation; the bounds of the tokens are kept. The tag scheme is detected.
+Spans: `{"text": "...", "spans": [{"start": 0, "stop": 4, "label": "PER"}]}`. So write doccano, Label Studio
+(label_studio.py) and this package itself; bounds of tokens may stand beside.
+
+Tags: from CoNLL, or from records with lists, as `datasets` and Parquet files have them:
+`{"tokens": ["Ada", "lives"], "ner_tags": ["B-PER", "O"]}`. They become spans of a text that is made of the tokens, with
+a blank between, save where two touch with Chinese characters or punctuation; the bounds of the tokens are kept. The tag
+scheme is detected.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 from unmask.data.rows import schemes
-from unmask.data.rows.columns import TAGS, TOKENS, Columns, excerpt, text_or_none
-from unmask.data.rows.example import Example, Span, Spans
-from unmask.data.rows.readers.records import Records
+from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
+from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
 from unmask.data.rows.schemes import SchemeName
+from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message
+from unmask.text.chinese import IDEOGRAPHS
 
+KEYS = (("start", "start_offset"), ("stop", "end", "end_offset"), ("label", "type", "tag"))  # of a span
+FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
-_PUNCTUATION = "".join(
-    chr(code)
-    for first, last in ((0x3000, 0x303F), (0xFF00, 0xFFEF))
-    for code in range(first, last + 1)
-    if unicodedata.category(chr(code)).startswith("P")
+_PUNCTUATION = (
+    "\u3001-\u3003\u3008-\u3011\u3014-\u301f\u3030\u303d\uff01-\uff03\uff05-\uff0a\uff0c-\uff0f\uff1a\uff1b\uff1f\uff20"
+    "\uff3b-\uff3d\uff3f\uff5b\uff5d\uff5f-\uff65"
 )
-_ALONE = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
-    + re.escape(_PUNCTUATION)
-    + "]"
-)
+_ALONE = re.compile(f"[{IDEOGRAPHS}{_PUNCTUATION}]")
 
 
-@dataclass(frozen=True)
-class _Sentence:
-    """tags: None where they were not read. lines: of each token."""
-
-    line: int
-    id: str | None
-    tokens: list[str]
-    tags: list[str] | None
-    lines: list[int]
-
-
-def token_columns(records: Records, columns: Columns) -> tuple[str, str | None] | None:
+def token_columns(records: Records) -> tuple[str, str | None] | None:
     """The columns of the tokens and the tags; None where the first row has no list of texts for tokens."""
-    lists = [name for name in records.names if any(isinstance(row.get(name), list) for _, row in records.rows)]
-    token = columns.options.token_column
-    if token is None or (token not in records.names and "token_column" in columns.inherited):
-        token = columns.known(TOKENS)
+    if "lines" in records.rows[0][1]:  # of CoNLL
+        return "tokens", "tags"
+    token = records.options.token_column
+    if token is None or (token not in records.names and "token_column" in records.inherited):
+        token = records.usual(TOKENS)
     if token is None or _texts(records.rows[0][1].get(token)) is None:
         return None
-    others = [name for name in records.names if name not in lists]
-    return token, columns.named("tag") or columns.known(TAGS, others)
+    lists = {name for _, row in records.rows for name, value in row.items() if isinstance(value, list)}
+    return token, records.named("tag") or records.usual(TAGS, set(records.names) - lists)
 
 
-def tagged_examples(
-    records: Records, columns: Columns, log: ReadLog, labelled: bool
-) -> tuple[list[Example], SchemeName | None, int]:
-    """The examples, the scheme of their tags, and how many tags break its rules (they are read as conlleval does).
+def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[list[Example], SchemeName | None]:
+    """The examples and the scheme of their tags; tags that break its rules are read as conlleval does, and noted.
 
     What `log` may leave out: a row without tokens, or without a tag for each; a tag outside the scheme. Raises
     UserError for tags that are not there.
     """
-    layout, options = records.layout, ""
-    if layout:
-        sentences = [_Sentence(line, **row) for line, row in records.rows]
-    else:
-        found = token_columns(records, columns)
-        assert found is not None
-        token, tag = found if labelled else (found[0], None)
+    rows = records.rows
+    if "lines" not in rows[0][1]:  # else they come from CoNLL
+        token, tag = token_columns(records) or ("", None)
         if tag is None and labelled:
-            columns.missing("tag", TAGS)
-        sentences = list(
-            log.usable(records.rows, lambda line, row: _sentence(row, token, tag, line, records.place(line)))
-        )
-        layout = message("tokens in column {token!r}", token)
-        if tag:
-            layout = message("{tokens}, tags in column {tag!r}", layout, tag)
-    scheme, disorder = None, 0
-    if not labelled:
-        examples = [_example(records.source, sentence, None) for sentence in sentences]
-        options = "--token-column"
-    else:
-        examples, scheme, disorder = _in_scheme(records.source, sentences, columns.options.scheme, log)
-        labels = len({label for example in examples for label in example.labels})
-        kind = message("scheme {scheme}, labels: {labels:,}", scheme, labels)
-        if scheme == "plain":
-            kind = message("plain tags, {labels:,} different", labels)
-        layout, options = message("{layout}; {kind}", layout, kind), "--token-column, --tag-column, --scheme"
-    count = message("{count:,} sentence" if len(examples) == 1 else "{count:,} sentences", len(examples))
-    log.note("{source}: {count}, {layout} (to change: {options})", records.source, count, layout, options)
-    return examples, scheme, disorder
+            records.missing("tag", TAGS)
+        tag = tag if labelled else None
+        rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
+        note_columns(log, records.source, token=token, tag=tag)
+    if labelled:
+        return _in_scheme(records.source, rows, records.options.scheme, log)
+    return [_example(records.source, line, row, None) for line, row in rows], None
 
 
 def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
 
 
-def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> _Sentence:
+def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> Row:
+    """A row with lists as one of CoNLL."""
     tokens = _texts(row.get(token))
+    tags: Any = [] if tag is None else row.get(tag)
     if tokens is None or not all(one.strip() for one in tokens):
         given = excerpt(row.get(token))
         raise UserError(f"{where}: {token!r} is not a list of tokens", given=given, allowed='["a", "b"]')
-    tags: list[str] | None = None
-    if tag is not None:
-        values = row.get(tag)
-        if not isinstance(values, list) or len(values) != len(tokens):
-            count = len(values) if isinstance(values, list) else "no"
-            what = f"{where} has {len(tokens):,} tokens, but {count} tags"
-            raise UserError(what, given=f"column {tag!r}", allowed="one each")
-        if any(one in (None, "") for one in values):
-            raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(values)}")
-        tags = [str(one).strip() for one in values]
-    return _Sentence(line, text_or_none(row.get("id")), [one.strip() for one in tokens], tags, [line] * len(tokens))
+    if tag is not None and (not isinstance(tags, list) or len(tags) != len(tokens)):
+        count = len(tags) if isinstance(tags, list) else "no"
+        what = f"{where} has {len(tokens):,} tokens, but {count} tags"
+        raise UserError(what, given=f"column {tag!r}", allowed="one each")
+    if any(one in (None, "") for one in tags):
+        raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(tags)}")
+    tokens, tags = [one.strip() for one in tokens], [str(one).strip() for one in tags]
+    return line, {"id": text_or_none(row.get("id")), "tokens": tokens, "tags": tags, "lines": [line] * len(tokens)}
 
 
 def _in_scheme(
-    source: str, sentences: Sequence[_Sentence], asked: SchemeName | Literal["auto"], log: ReadLog
-) -> tuple[list[Example], SchemeName, int]:
+    source: str, rows: Sequence[Row], asked: SchemeName | Literal["auto"], log: ReadLog
+) -> tuple[list[Example], SchemeName]:
     """The tags as spans, in the scheme that is given or detected."""
-    tags_of = [sentence.tags or [] for sentence in sentences]
+    tags_of = [row["tags"] for _, row in rows]
     scheme = schemes.detect_scheme(tags_of) if asked == "auto" else asked
     read = schemes.scheme_tags(chain.from_iterable(tags_of), scheme)
-    strange = {tag for tag, one in read.items() if one is None}
-    disorder: list[str] = []
+    in_scheme = {tag: one for tag, one in read.items() if one is not None}
+    disorder: list[str] = []  # tags that the scheme would not have for these chunks
 
-    def example(_: int, sentence: _Sentence) -> Example:
-        names = sentence.tags or []
-        if strange and not strange.isdisjoint(names):
-            raise _outside(source, sentence, strange, scheme, list(read))
-        tags = [one for tag in names if (one := read[tag]) is not None]
-        disorder.extend(_disorder(sentence, place) for place in schemes.out_of_order(tags, scheme))
-        plain = [(place, place + 1, tag) for place, tag in enumerate(names)]
-        return _example(source, sentence, plain if scheme == "plain" else schemes.chunks(tags))
+    def example(line: int, row: dict[str, Any]) -> Example:
+        names, lines = row["tags"], row["lines"]
+        outside = next((place for place, tag in enumerate(names) if tag not in in_scheme), None)
+        if outside is not None:
+            tag = names[outside]
+            raise UserError(
+                f"{source}, line {lines[outside]:,}: the tag {tag!r} is outside the scheme {scheme}",
+                given=f"token {row['tokens'][outside]!r}",
+                allowed=listed(list(in_scheme)),
+                hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
+            )
+        tags = [in_scheme[tag] for tag in names]
+        chunks = schemes.chunks(tags)
+        if scheme != "plain":
+            written = (f"{letter}-{label}" if label else letter for letter, label in tags)
+            lawful = schemes.write_tags(len(tags), chunks, scheme)
+            both = zip(lines, names, written, lawful, strict=True)
+            disorder.extend(f"line {line:,}: {tag}" for line, tag, is_, should in both if is_ != should)
+        return _example(source, line, row, chunks)
 
-    examples = list(log.usable(enumerate(sentences), example))
+    examples = list(log.usable(rows, example))
     if disorder:
-        log.note(
-            "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
-            "(the first: {first})",
-            source,
-            len(disorder),
-            scheme,
-            disorder[0],
-        )
-    return examples, scheme, len(disorder)
-
-
-def _outside(source: str, sentence: _Sentence, strange: set[str], scheme: str, tags: Sequence[str]) -> UserError:
-    place, tag = next((place, tag) for place, tag in enumerate(sentence.tags or ()) if tag in strange)
-    known, capital = [tag for tag in tags if tag not in strange], tag[:1].upper() + tag[1:]
-    meant = schemes.OUTSIDE if tag in ("o", "0") else capital if capital in known else suggest(tag, known)
-    return UserError(
-        f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
-        given=f"token {sentence.tokens[place]!r}",
-        allowed=listed(known),
-        hint=(f"did you mean {meant}? " if meant else "") + "--scheme plain reads every tag as it is",
-    )
-
-
-def _disorder(sentence: _Sentence, place: int) -> str:
-    tags = sentence.tags or []
-    if place == len(tags):
-        return f"line {sentence.lines[-1]:,}: the sentence ends after {tags[-1]}"
-    before = f"after {tags[place - 1]}" if place else "at the start of a sentence"
-    return f"line {sentence.lines[place]:,}: {tags[place]} {before}"
+        text = "{source}: {count:,} tags break the rules of {scheme}, read as conlleval does (the first: {first})"
+        log.note(text, source, len(disorder), scheme, disorder[0])
+    labels = len({label for example in examples for label in example.labels})
+    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,} (to change: --scheme)"
+    log.note(text, source, len(examples), scheme, labels)
+    return examples, scheme
 
 
 def listed(values: Sequence[str]) -> str:
@@ -177,19 +133,12 @@ def listed(values: Sequence[str]) -> str:
     return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
-def _example(source: str, sentence: _Sentence, chunks: Iterable[tuple[int, int, str]] | None) -> Example:
-    text, bounds = join_tokens(sentence.tokens)
+def _example(source: str, line: int, row: dict[str, Any], chunks: Iterable[schemes.Chunk] | None) -> Example:
+    text, bounds = join_tokens(row["tokens"])
     spans = None
     if chunks is not None:
         spans = Spans(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in chunks)
-    return Example(
-        text,
-        target=spans,
-        id=sentence.id or str(sentence.line),
-        line=sentence.line,
-        source=source,
-        tokens=tuple(bounds),
-    )
+    return Example(text, target=spans, id=row["id"] or str(line), line=line, source=source, tokens=tuple(bounds))
 
 
 def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
@@ -212,3 +161,84 @@ def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
         last = token[-1]
         alone, blank = last > "\u2fff" and _ALONE.match(last) is not None, last.isspace()
     return "".join(parts), bounds
+
+
+def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]:
+    """Texts with their spans.
+
+    A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
+    code points). White space at the ends of a span is taken off; empty ones are left out and noted.
+    nested: spans may overlap; otherwise that is a UserError, or with on_error="skip" the first of them is kept (at
+    one start the longest), and the others are noted. `tokens`, where there are any, are the bounds [start, stop] of
+    given tokens. What `log` may leave out: no text, a span that is not of this form or reaches beyond the text.
+    """
+    text, pair = records.texts()
+    label = records.labels(SPANS, (text, pair))
+    records.note_detected(log, text=text, pair=pair, label=label)
+    # unless an option or the format names the column, each row may have its spans under another name
+    named = records.named("label") or (label if records.annotated else None)
+    keys = SPANS if named is None else (named,)
+    about = records.about()
+    left_out: dict[str, list[int]] = {"empty": [], "overlapping": []}  # lines
+
+    def example(line: int, row: dict[str, Any]) -> Example:
+        where = records.place(line)
+        content = text_in(row, text, where)
+        tokens = _tokens(row.get("tokens"), content, where)
+        given = _spans(row, keys, content, where)
+        spans = sorted({span for span in given if span.start < span.end}, key=in_order)
+        left_out["empty"] += [line for span in given if span.start >= span.end]
+        if not nested and (both := overlapping(spans)) is not None:
+            if log.on_error == "stop":
+                raise UserError(
+                    f"{where}: two spans overlap, and tags are one for each word",
+                    given="; ".join(f"{content[span.start : span.end]!r} ({span.label})" for span in both),
+                    hint="--on-error skip leaves the inner ones out; --task nested is for entities that nest",
+                )
+            apart = keep_outermost(spans)
+            left_out["overlapping"] += [line] * (len(spans) - len(apart))
+            spans = apart
+        return Example(content, target=Spans(spans), tokens=tokens, **about(line, row))
+
+    examples = list(log.usable(records.rows, example))
+    for kind, lines in left_out.items():
+        if lines:
+            text = "{source}: {lines:,} {kind} spans left out (the first on line {first})"
+            log.note(text, records.source, len(lines), message(kind), lines[0])
+    return examples
+
+
+def _spans(row: dict[str, Any], keys: Sequence[str], text: str, where: str) -> list[Span]:
+    key = next((key for key in keys if row.get(key) is not None), None)
+    if key is None:
+        raise UserError(f"{where} has no spans", given=", ".join(row), allowed=f'"spans": {FORMS}')
+    if not isinstance(row[key], list):
+        raise UserError(f"{where}: {key!r} is not a list of spans", given=excerpt(row[key]), allowed=FORMS)
+    return [_span(value, text, f"{where}: {key!r}") for value in row[key]]
+
+
+def _span(value: Any, text: str, where: str) -> Span:
+    """A span without white space at its ends; empty where it holds nothing else."""
+    if isinstance(value, dict):
+        value = [next((value[key] for key in names if key in value), None) for names in KEYS]
+    start, stop, label = value if isinstance(value, list) and len(value) == 3 else (None, None, None)
+    if type(start) is not int or type(stop) is not int or not isinstance(label, str) or not label.strip():
+        raise UserError(f"{where} holds something that is no span", given=excerpt(value), allowed=FORMS)
+    if not 0 <= start <= stop <= len(text):
+        allowed = f"0 <= start <= stop <= {len(text):,}, in characters"
+        raise UserError(f"{where}: a span reaches beyond the text", given=excerpt(value), allowed=allowed)
+    inner = text[start:stop]
+    start += len(inner) - len(inner.lstrip())
+    return Span(start, start + len(inner.strip()), label.strip())
+
+
+def _tokens(given: Any, text: str, where: str) -> tuple[tuple[int, int], ...] | None:
+    """The bounds of the tokens, where the row has them: in order, without overlap."""
+    if not isinstance(given, list) or not given or not all(isinstance(one, list) and len(one) == 2 for one in given):
+        return None
+    for (_, before), (start, end) in pairwise([(0, 0), *given]):
+        if type(start) is not int or type(end) is not int or not before <= start < end <= len(text):
+            allowed = f"[start, stop] in order, without overlap, up to {len(text):,}, in characters"
+            what = f"{where}: 'tokens' holds something that is no token"
+            raise UserError(what, given=excerpt([start, end]), allowed=allowed)
+    return tuple((start, end) for start, end in given)

@@ -1,18 +1,19 @@
-"""Rows that a program holds, in place of a file: data frames, `datasets` objects, lists of dicts.
+"""Rows of other libraries: data frames, `datasets` objects and lists of dicts that a program holds, Parquet files.
 
-They are known by what they can do, so that none of these libraries is imported: a data frame has
+Those in a program are known by what they can do, so that none of these libraries is imported: a data frame has
 `to_dict("records")` (pandas) or `to_dicts()` (polars), a data set yields dicts and may name its classes in `features`.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from unmask.errors import UserError
+from unmask.data.tables import Row
+from unmask.errors import UserError, missing_extra
 
+PARQUET = b"PAR1"  # the first bytes of a file
 ALLOWED = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
 
 
@@ -38,20 +39,14 @@ def as_source(given: Any, name: str) -> Source:
     """A path as it is; anything that holds rows as `MemoryRows` called `name`. Raises UserError for other things."""
     if isinstance(given, str | Path | MemoryRows):
         return given
-    if isinstance(given, Mapping):
-        raise UserError(
-            f"{name} cannot be read as rows",
-            given=f"{type(given).__name__} with the keys {', '.join(map(str, list(given)[:8]))}",
-            allowed=ALLOWED,
-        )
+    records = given
     if hasattr(given, "to_dicts"):
         records = given.to_dicts()
     elif hasattr(given, "to_dict") and hasattr(given, "columns"):
         records = given.to_dict("records")
-    elif isinstance(given, Iterable):
-        records = given
-    else:
-        raise UserError(f"{name} cannot be read as rows", given=type(given).__name__, allowed=ALLOWED)
+    elif isinstance(given, Mapping) or not isinstance(given, Iterable):
+        keys = f" with the keys {', '.join(map(str, given))}" if isinstance(given, Mapping) else ""
+        raise UserError(f"{name} cannot be read as rows", given=f"{type(given).__name__}{keys}", allowed=ALLOWED)
     classes = label_names(getattr(given, "features", None))
     rows = []
     for number, record in enumerate(records, 1):
@@ -66,11 +61,8 @@ def as_source(given: Any, name: str) -> Source:
 
 def to_plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
     """A record as JSON would have it, with the names of its classes in place of their numbers."""
-    row = {str(column): to_plain(value) for column, value in record.items()}
-    for column, names in classes.items():
-        if column in row:
-            row[column] = _named(row[column], names)
-    return row
+    row: dict[str, Any] = to_plain(record)
+    return row | {column: _named(row[column], names) for column, names in classes.items() if column in row}
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -86,8 +78,7 @@ def label_names(features: Any) -> dict[str, list[str]]:
     """column -> names of its classes, of `Dataset.features` or the same written as JSON into a Parquet file."""
     found = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
-        inner = _part(feature, "feature") or feature
-        names = _part(inner, "names")
+        names = _part(_part(feature, "feature") or feature, "names")
         if isinstance(names, list | tuple) and names:
             found[str(column)] = [str(name) for name in names]
     return found
@@ -99,20 +90,37 @@ def _part(feature: Any, name: str) -> Any:
 
 def to_plain(value: Any) -> Any:
     """A value of any library as JSON would have it: missing ones are None, what JSON has no form for is text."""
-    if value is None or isinstance(value, str | bool):
-        return value
     if isinstance(value, Mapping):
         return {str(key): to_plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [to_plain(one) for one in value]
-    if isinstance(value, str | bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        number = float(value)
-        return None if number != number else number
-    missing = type(value).__name__ in ("NAType", "NaTType")  # pandas
-    return None if value is None or missing else str(value)
+    if type(value).__name__ in ("NAType", "NaTType") or value != value:  # of pandas, and nan
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def read_parquet(name: str, file: BinaryIO) -> list[Row]:
+    """The rows of a Parquet file, with their numbers from 1 in place of lines; its classes have names where `datasets`
+    wrote them beside it. Raises UserError for a damaged file, and without the extra `parquet`."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise missing_extra("pyarrow", "parquet", f"reading {name}") from None
+    try:
+        table = parquet.ParquetFile(file).read()
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        given = str(error).partition("\n")[0]
+        raise UserError(f"{name} cannot be read as Parquet", given=given, hint="copy or download it again") from None
+    classes = label_names(_features(table.schema.metadata or {}))
+    return [(number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1)]
+
+
+def _features(metadata: dict[bytes, bytes]) -> Any:
+    try:
+        return json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, LookupError, TypeError):
+        return None
