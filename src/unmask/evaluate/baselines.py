@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data.rows.example import Example
-from unmask.data.rows.spans import keep_outermost
+from unmask.data.rows.example import Example, keep_outermost
 from unmask.errors import UserError, missing_extra
 from unmask.metrics import Contestant
 from unmask.metrics.retrieval import Vectors
