@@ -43,7 +43,8 @@ class ReadOptions:
         default=None, description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected"
     )
     unknown_labels: UnknownLabels | None = setting(
-        default=None, description="a dev or test row with a new label: stop, skip, or count as wrong; default: on_error"
+        default=None,
+        description="a dev or test row with a new label: stop, skip, or count as wrong; as on_error if not given",
     )
     answer_starts: Starts = setting(
         default="given", description="an answer in several places, none at its start: stop, or take the first"
