@@ -5,6 +5,8 @@ g div N. Ranks take whole examples; packing changes the layout only.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -18,46 +20,37 @@ from unmask.schedules import Ramp
 ORDER = 1  # what a hash is for
 
 
+@dataclass
 class Batches:
-    """Which examples each step takes, as packed batches. `steps_per_epoch * per_step` examples make an epoch.
+    """Which examples each step takes, as packed batches. `steps_per_epoch * examples_per_step` examples make an epoch.
 
-    per_step: examples in a step, in all ranks together, when the `ramp` (if any) is at its end;
-    parts: micro-batches per step, for accumulation; rank, world: this process among several.
+    examples_per_step: in all ranks together, when the `ramp` (if any) is at its end; gradient_accumulation_steps:
+    micro-batches per step; rank, world_size: this process among several.
     Raises UserError where some rank would have too few examples.
     """
 
-    def __init__(
-        self,
-        examples: SequenceSource,
-        examples_per_step: int,
-        seed: int,
-        gradient_accumulation_steps: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-        ramp: Ramp | None = None,
-    ) -> None:
-        self.examples, self.seed = examples, seed
-        self.examples_per_step, self.ramp = examples_per_step, ramp
-        self.gradient_accumulation_steps, self.rank, self.world_size = (
-            gradient_accumulation_steps,
-            rank,
-            world_size,
-        )
-        if world_size > 1 and self.step_size(0.0) < world_size * gradient_accumulation_steps:
+    examples: SequenceSource
+    examples_per_step: int
+    seed: int
+    gradient_accumulation_steps: int = 1
+    rank: int = 0
+    world_size: int = 1
+    ramp: Ramp | None = None
+
+    def __post_init__(self) -> None:
+        least, smallest = self.world_size * self.gradient_accumulation_steps, self.step_size(0.0)
+        if self.world_size > 1 and smallest < least:
             raise UserError(
                 "a step has too few sequences for so many processes",
-                given=f"{self.step_size(0.0)} sequences in {world_size} processes times "
-                f"{gradient_accumulation_steps} micro-batches",
+                given=f"{smallest} sequences in {self.world_size} processes times "
+                f"{self.gradient_accumulation_steps} micro-batches",
                 hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
             )
 
     def step_size(self, progress: float) -> int:
         """How many examples a step takes, at this share of the run."""
-        return (
-            self.examples_per_step
-            if self.ramp is None
-            else max(1, round(self.examples_per_step * self.ramp.factor(progress)))
-        )
+        factor = 1.0 if self.ramp is None else self.ramp.factor(progress)
+        return max(1, round(self.examples_per_step * factor))
 
     @property
     def steps_per_epoch(self) -> float:
@@ -82,26 +75,23 @@ class Batches:
             result += [(int(number), int(epoch)) for number in chosen]
         return result
 
-    def step(self, start: int, progress: float = 0.0) -> list[Batch]:
-        """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
-        that parts are of equal size; rows that one owner needs together stay so."""
+    def step(self, start: int, progress: float = 0.0, copies: int = 1) -> list[Batch]:
+        """The micro-batches of the step that begins after `start` examples, with each row so often. Examples are dealt
+        out by length, so that parts are of equal size; rows that one owner needs together stay so."""
         rows = self.examples.rows(self.example_epochs(start, self.step_size(progress)), progress)
         rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
-        groups = [[row] for row in rows]
-        if isinstance(self.examples, RowSequences) and self.examples.together:
-            owned: dict[tuple[int, int], list[EncodedRow]] = {}
-            for row in rows:
-                owned.setdefault((row.epoch, row.owner), []).append(row)
-            groups = list(owned.values())
-        dealt = [
-            [row for group in groups[part :: self.gradient_accumulation_steps] for row in group]
-            for part in range(self.gradient_accumulation_steps)
-        ]
-        return [pack(part, progress) for part in dealt if part]
+        together = isinstance(self.examples, RowSequences) and self.examples.together
+        groups: dict[tuple[int, int], list[EncodedRow]] = {}
+        for row in rows:
+            groups.setdefault((row.epoch, row.owner if together else row.example), []).append(row)
+        dealt: list[list[EncodedRow]] = [[] for _ in range(self.gradient_accumulation_steps)]
+        for part, group in zip(cycle(dealt), groups.values(), strict=False):
+            part.extend(group)
+        return [pack(part, progress, copies) for part in dealt if part]
 
 
 def evaluation_batches(examples: SequenceSource, tokens_per_batch: int, max_tokens: int) -> Iterator[Batch]:
-    """Examples once each, for evaluation: packed by length, `tokens` tokens at a time, about `limit` in all.
+    """Examples once each, for evaluation: packed by length, `tokens_per_batch` at a time, about `max_tokens` in all.
 
     Where not all fit, they are taken evenly over the whole.
     """
