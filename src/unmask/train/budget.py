@@ -6,14 +6,14 @@ Everything that changes over a run is a function of its progress, the share of t
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from unmask.config import config, setting
+from unmask.config import by_name, config, setting
 from unmask.messages import message
 from unmask.schedules import AnySchedule, Linear, Ramp
-from unmask.train.optim import AdamW, AnyOptimizer
+from unmask.train.device import PrecisionName
+from unmask.train.optim import OptimizerConfig
 from unmask.train.parallel import ParallelMode
-from unmask.train.precision import PrecisionName
 
 BUDGET_FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
@@ -62,7 +62,9 @@ class TrainConfig:
     """How to train: how long, with which optimiser and schedule, how often to look and to save."""
 
     budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
-    optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
+    optimizer: Annotated[OptimizerConfig, by_name()] = setting(
+        default_factory=OptimizerConfig, description="how weights are updated"
+    )
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
     max_grad_norm: float = setting(
         default=1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it"
@@ -82,8 +84,7 @@ class TrainConfig:
     )
     compile: Literal["auto", "always", "never"] = setting(
         default="auto",
-        description="the blocks, on a GPU; auto: in runs of a quarter of an hour or more, "
-        "if a trial shows that it pays",
+        description="the blocks, on a GPU; auto: in runs of a quarter of an hour or 5,000 steps and more",
     )
     gradient_checkpointing: bool = setting(
         default=False,

@@ -16,9 +16,7 @@ from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
-from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
-from unmask.learner.word_dropout import TokenMasking
 from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
@@ -241,9 +239,8 @@ def _learner(
         encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
-    masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
-    regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
-    learner = TaskLearner(encoder, head, masking, regulariser)
+    mask_token_id = opened.tokenizer.mask_token_id if recipe.mask_prob else 0
+    learner = TaskLearner(encoder, head, recipe.regularisation, recipe.mask_prob, mask_token_id)
     heads: Heads = {task.name: "new"}
     if recipe.pretrained:
         heads = load_head(taken, learner, task, transfer)

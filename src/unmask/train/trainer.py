@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -19,18 +19,14 @@ from unmask.learner.learner import Learner
 from unmask.messages import message
 from unmask.runtime.predictor import Predictor, load
 from unmask.train import optim
-from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig
-from unmask.train.compiled import compile_block, measure_compile_gain
+from unmask.train.choices import choose_threads, compile_block, compiles_blocks, fixed_threads
+from unmask.train.device import keep_freed_memory, limit_kernel_cache, resolve_precision
 from unmask.train.ema import EMA
 from unmask.train.loop import LoopState, Step, train_steps
 from unmask.train.parallel import World
-from unmask.train.precision import resolve_precision
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.speed import measure_speed
-from unmask.train.threads import choose_threads
-
-C = TypeVar("C")
 
 MIN_SECONDS = 10.0  # seconds of training, for its speed to be told
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
@@ -193,7 +189,7 @@ class Trainer:
                 hint="train.gradient_checkpointing=true, or fewer rows in a step",
             )
         keep_freed_memory()
-        keep_few_kernels()
+        limit_kernel_cache()
         self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
         self.learner.encoder.gradient_checkpointing = self.settings.gradient_checkpointing
         if not run.checkpoints.any:
@@ -230,7 +226,7 @@ class Trainer:
         progress.start(1.0, "")
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads())
-        if self._compiles():
+        if compiles_blocks(self.learner, self.batches, self.settings, self.world):
             self.plain.encoder.compiled_block = compile_block()
         try:
             return self._train(progress)
@@ -239,50 +235,24 @@ class Trainer:
 
     def _threads(self) -> int:
         """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
-        if self.settings.threads is not None:
-            return self.settings.threads
-        if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
-            return torch.get_num_threads()
-        return self._measured_choice("threads", lambda: choose_threads(*self._trial).threads)
-
-    def _compiles(self) -> bool:
-        if self.settings.compile != "auto":
-            return self.settings.compile == "always"
-        if not self.world.on_gpu:
-            return False
-        return self._measured_choice("compile", lambda: measure_compile_gain(*self._trial))
-
-    @property
-    def _trial(self) -> tuple[Learner, Batches, TrainConfig, int]:
-        return self.learner, self.batches, self.settings, self.seed
-
-    def _measured_choice(self, name: str, measure: Callable[[], C]) -> C:
-        """What was measured when the run began; it is kept, and holds when the run is resumed."""
-
-        def choose() -> C:
-            known = self.run.facts().get("choices", {})
-            if name not in known:
-                known = {**known, name: measure()}
-                self.run.write_facts(choices=known)
-            return known[name]  # type: ignore[no-any-return]
-
-        return self.world.run_on_rank0(choose)
+        fixed = fixed_threads(self.settings, self.world)
+        if fixed is not None:
+            return fixed
+        choices = self.run.facts().get("choices", {})
+        if "threads" not in choices:
+            choices["threads"], _ = choose_threads(self.learner, self.batches, self.settings, self.seed)
+            self.run.write_facts(choices=choices)
+        return int(choices["threads"])
 
     def speed(self) -> dict[str, Any] | None:
         """What this start got out of the device (train/speed.py); None after a few seconds only, which say little."""
         if self.totals.train_seconds < MIN_SECONDS:
             return None
-        sample = [self.plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
         precision = resolve_precision(self.settings.precision, self.world.device)
-        size = self.world.size
-        told = measure_speed(
-            self.learner,
-            sample,
-            self.totals.tokens_per_second / size,
-            self.totals.data_wait_seconds / self.totals.train_seconds,
-            precision.matmul_dtype or precision.weights_dtype,
-        ).to_dict()
-        return {**told, "tokens_per_second": round(self.totals.tokens_per_second), "processes": size}
+        size, rate = self.world.size, self.totals.tokens_per_second
+        waited = self.totals.data_wait_seconds / self.totals.train_seconds
+        told = measure_speed(self.learner, self.batches, precision, rate / size, waited)
+        return {**told, "tokens_per_second": round(rate), "processes": size}
 
     def _train(self, progress: Progress) -> TrainerState:
         standing, window, shown = self.state, LogWindow(), 0.0
