@@ -145,6 +145,8 @@ class Release020(Release):
     }
     deleted = frozenset({"task.mix_layers"})
     heldout = "heldout_figures"
+    tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
+    corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
     attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 
     def recipe(self, kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:

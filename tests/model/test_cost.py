@@ -12,7 +12,6 @@ from unmask.model.cost import activation_numbers, attention_pairs, forward_flops
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.train.speed import BatchWork, flops
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {},
@@ -51,15 +50,6 @@ def test_a_forward_pass_has_the_flops_that_torch_counts(name: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         head(hidden[:3], encoder)
     assert found["masked"] == counter.get_total_flops() / 3
-
-
-@pytest.mark.parametrize("name", ["bert", "gated", "local"])
-def test_training_takes_three_times_as_many(name: str) -> None:
-    config = config_of(name)
-    once, thrice = forward_flops(config, 128), flops(config, BatchWork([128], [128]))
-    assert thrice["attention"] + thrice["feed_forward"] == pytest.approx(
-        3 * 128 * (once["attention"] + once["feed_forward"])
-    )
 
 
 @pytest.mark.parametrize("name", ["bert", "gated", "rotary", "normalised"])

@@ -1,7 +1,7 @@
 """`unmask bench`: how fast a recipe would run on this machine, and where its time would go."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +10,6 @@ from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.errors import UserError
 from unmask.messages import message, translate
-
-if TYPE_CHECKING:
-    from unmask.train.bench import Trial
 
 LEAST = 1.0  # seconds
 
@@ -51,40 +48,35 @@ def pretrain(
     shards = Shards.open(resolved.data.corpus)
     with console.start_step("Pretraining") as work:
         trial = run_benchmark(resolved, shards, seconds, work)
-        work.result("{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s", trial)
+        rate = trial["speed"]["tokens_per_second"]
+        work.result("{steps:,} steps · {speed:,.0f} tokens/s", trial["steps"], rate)
     if as_json:
-        console.print_json(trial.to_dict())
+        console.print_json(trial)
     else:
         _show(trial)
 
 
-def _show(trial: "Trial") -> None:
-    speed = trial.speed
+def _show(trial: dict[str, Any]) -> None:
+    speed = trial["speed"]
+    share, rate = speed["gemm_share"], speed["gemm_rate"] / 1e9
     rows = [
-        ("tokens/s", f"{speed.tokens_per_second:,.0f}"),
-        (
-            "gemm share",
-            message(
-                "{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone",
-                speed.gemm_share,
-                speed.gemm_rate / 1e9,
-            ),
-        ),
+        ("tokens/s", f"{speed['tokens_per_second']:,.0f}"),
+        ("gemm share", message("{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone", share, rate)),
     ]
-    if speed.mfu is not None:
-        rows.append(("MFU", message("{mfu:.1%} of the published peak", speed.mfu)))
+    if speed["mfu"] is not None:
+        rows.append(("MFU", message("{mfu:.1%} of the published peak", speed["mfu"])))
     rows += [
-        ("data wait", message("{share:.1%} of the time", speed.data_wait)),
-        ("peak memory", console.size(speed.peak_memory)),
-        ("device", f"{speed.device} · {speed.dtype}"),
-        ("threads", str(speed.threads)),
-        ("parameters", f"{trial.parameters / 1e6:.1f} M"),
+        ("data wait", message("{share:.1%} of the time", speed["data_wait"])),
+        ("peak memory", console.size(speed["peak_memory"])),
+        ("device", f"{speed['device']} · {speed['dtype']}"),
+        ("threads", str(speed["threads"])),
+        ("parameters", f"{trial['parameters'] / 1e6:.1f} M"),
     ]
     facts(rows)
     console.table(
         ("part", "seconds per step", "share"),
         [
-            (translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}")
-            for part, took in trial.breakdown.items()
+            (translate(part), f"{took:.4f}", f"{took / trial['step_seconds']:.1%}")
+            for part, took in trial["breakdown"].items()
         ],
     )

@@ -27,13 +27,15 @@ class Head(nn.Module, ABC):
     `batch.output_layout`.
     output: what the outputs are called by a `Backend`; pretrained_prefixes: of the saved modules that pretraining
     trains as well; uses_in_batch_negatives: whether the loss of an example depends on the others of the batch;
-    keeps_rows_together: whether the rows of one example must be in one batch.
+    keeps_rows_together: whether the rows of one example must be in one batch; copies: how often each row is in a batch
+    that is learnt.
     """
 
     output = "logits"
     pretrained_prefixes: Sequence[str] = ()
     uses_in_batch_negatives = False
     keeps_rows_together = False
+    copies = 1
 
     def __init__(self, task: Task[Any]) -> None:
         super().__init__()

@@ -44,12 +44,12 @@ from unmask.runtime.predictor import load
 from unmask.tasks import Task, task_of
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
+from unmask.train.choices import choose_threads
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, RowReader, prepare_rows
 from unmask.train.run import environment
-from unmask.train.threads import ThreadChoice, choose_threads
 from unmask.version import __version__
 
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
@@ -239,8 +239,8 @@ class Quickstart:
             facts = self.results["environment"]
             if "tokens_per_second" not in facts:
                 work.show("measuring threads")
-                choice = self._fastest(recipe, built)
-                facts |= {"threads": choice.threads, "tokens_per_second": choice.tokens_per_second}
+                threads, speed = self._fastest(recipe, built)
+                facts |= {"threads": threads, "tokens_per_second": speed}
                 files.write_json(self.folder / "results.json", self.results)
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
@@ -259,7 +259,7 @@ class Quickstart:
             )
         return done
 
-    def _fastest(self, recipe: PretrainRecipe, built: shards.Shards) -> ThreadChoice:
+    def _fastest(self, recipe: PretrainRecipe, built: shards.Shards) -> tuple[int, float | None]:
         recipe = fit_to_corpus(recipe, built.tokenizer)
         learner, batches = build_learner(recipe, built.tokenizer), build_batches(recipe, built)
         return choose_threads(learner, batches, recipe.train, recipe.seed, max(1.0, MEASURING * self.seconds))

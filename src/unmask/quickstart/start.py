@@ -9,9 +9,9 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.public.models import PUBLIC_MODELS, download_model
 from unmask.model.config import EncoderConfig
+from unmask.model.cost import forward_flops
 from unmask.train.optim import default_finetune_lr
 from unmask.train.recipe import FinetuneRecipe
-from unmask.train.speed import BatchWork, flops
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class StartingModel:
 
     def cost(self, ours: EncoderConfig, length: int) -> float:
         """How much longer it takes over a text of this length than our own encoder."""
-        work = BatchWork([length], [length])
-        theirs, own = (sum(flops(config, work).values()) for config in (self.config, ours))
-        return theirs / own
+        theirs, own = (forward_flops(config, length) for config in (self.config, ours))
+        return (sum(theirs.values()) - theirs["masked"]) / (sum(own.values()) - own["masked"])
 
     def recipe(self, ours: FinetuneRecipe) -> FinetuneRecipe:
         """The same rows and settings from the checkpoint, at the rate that suits its width."""
