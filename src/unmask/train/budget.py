@@ -49,12 +49,8 @@ class Budget:
         """The number of steps that it means; None for wall-clock, where it is not known before."""
         if self.unit == "seconds":
             return None
-        exact = {
-            "steps": self.amount,
-            "tokens": self.amount / tokens_per_step,
-            "epochs": self.amount * steps_per_epoch,
-        }[self.unit]
-        return max(1, math.ceil(exact - 1e-9))
+        exact = {"steps": self.amount, "tokens": self.amount / tokens_per_step, "epochs": self.amount * steps_per_epoch}
+        return max(1, math.ceil(exact[self.unit] - 1e-9))
 
 
 @config

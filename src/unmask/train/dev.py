@@ -21,15 +21,11 @@ NEGATIVES = 64  # examples whose texts are told apart in a loss with in-batch ne
 
 
 def evaluate(
-    learner: TaskLearner,
-    task: Task[Any],
-    examples: Sequence[Example],
-    rows: Sequence[EncodedRow],
-    finished: bool = False,
+    learner: TaskLearner, task: Task[Any], examples: Sequence[Example], rows: Sequence[EncodedRow], final: bool = False
 ) -> tuple[dict[str, float], dict[str, npt.NDArray[Any]]]:
     """Compute loss and metric in one forward pass over the rows of labelled examples.
 
-    finished: whether training is over, so that thresholds are tuned where the settings say so. Returns figures
+    final: whether training is over, so that thresholds are tuned where the settings say so. Returns figures
     (NAME.loss and NAME.METRIC of the task NAME) and the parameters that were calibrated.
     """
     was_training = learner.training
@@ -39,7 +35,7 @@ def evaluate(
     learner.train(was_training)
     parameters = learner.head.decoding_parameters()
     calibrated: dict[str, npt.NDArray[Any]] = {}
-    if task.calibrates == "at each evaluation" or (finished and task.calibrates == "after training"):
+    if task.calibrates == "at each evaluation" or (final and task.calibrates == "after training"):
         calibrated = task.calibrate(examples, rows, collected, parameters)
     predictions = task.decode(examples, rows, collected, {**parameters, **calibrated})
     figures = metrics.values(

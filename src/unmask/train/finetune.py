@@ -173,7 +173,7 @@ class FinetuneTrainer(Trainer):
         """Write encoder, head and task, with calibrated parameters; returns the values of a FinetuneResult."""
         task, train, dev = self.task, self.rows.train, self.rows.dev
         reading = {**self.rows.options.changed, "pairs": train[0].pair is not None}
-        figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, finished=True)
+        figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, final=True)
         if task.calibrates == "after training":
             console.note(f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: their figures flatter the model")
         schema = task.schema()

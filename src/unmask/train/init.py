@@ -45,21 +45,16 @@ class InitConfig:
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""
         if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
-            raise UserError(
-                "a network that goes on from a model begins with its weights, not with counts of neighbours",
-                given=f"init_from={init_from}",
-                hint="init.embeddings=random init.neighbour_layers=0",
-            )
+            hint = "init.embeddings=random init.neighbour_layers=0"
+            raise UserError("init is for networks that begin at random", given=f"init_from={init_from}", hint=hint)
         axes = model.num_attention_heads < model.hidden_size and not model.qk_norm
         layers = self.neighbour_layers <= model.num_hidden_layers
         if self.neighbour_layers and not (axes and layers and model.position_embedding_type == "sinusoidal"):
             names = ("num_hidden_layers", "position_embedding_type", "num_attention_heads", "hidden_size", "qk_norm")
             network = ", ".join(f"model.{name}={getattr(model, name)}" for name in names)
-            raise UserError(
-                "init.neighbour_layers does not suit the network",
-                given=f"init.neighbour_layers={self.neighbour_layers}, {network}",
-                allowed="so many layers, sinusoidal positions, heads of two axes or more, no qk_norm",
-            )
+            given = f"init.neighbour_layers={self.neighbour_layers}, {network}"
+            allowed = "so many layers, sinusoidal positions, heads of two axes or more, no qk_norm"
+            raise UserError("init.neighbour_layers does not suit the network", given=given, allowed=allowed)
 
 
 def init_from_counts(

@@ -148,21 +148,15 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
     """
     opened = bundle.read(str(recipe.init_from))
     if opened.tokenizer != tokenizer:
-        raise UserError(
-            f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
-            given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
-            allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
-        )
+        hint = f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER"
+        raise UserError(f"{recipe.data.corpus} was built with another tokenizer than {opened.folder}", hint=hint)
     own = {"dropout": recipe.model.dropout, "attn_implementation": recipe.model.attn_implementation}
     network = changed(transfer.architecture(opened.config, recipe.transfer), **own)
     differences = difference(dump(network), dump(changed(recipe.model, vocab_size=network.vocab_size)))
     if differences:
-        raise UserError(
-            f"the recipe describes another network than {opened.folder} is",
-            given="; ".join(f"model.{line}" for line in differences[:4]),
-            hint="leave these settings out; transfer.max_position_embeddings changes the number of positions",
-        )
+        given = [f"model.{line}" for line in differences[:4]]
+        hint = "leave these settings out; transfer.max_position_embeddings changes the number of positions"
+        raise UserError(f"the recipe describes another network than {opened.folder} is", given=given, hint=hint)
     return network
 
 
@@ -192,10 +186,8 @@ class PretrainTrainer(Trainer):
             self.lineage = opened.lineage
             loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
             loaded.load_into(self.learner.encoder, "encoder")
-            origins = {
-                name: transfer.load_head(loaded, name, objective.saved_modules(), recipe.transfer.why_new_heads)  # type: ignore[operator]
-                for name, objective in self.learner.objectives.items()
-            }
+            heads, why_new = self.learner.objectives.items(), recipe.transfer.why_new_heads
+            origins = {name: transfer.load_head(loaded, name, head.saved_modules(), why_new) for name, head in heads}  # type: ignore[operator]
             self.origin = transfer.summary(opened, self.learner, recipe.transfer, origins)
         self.heldout = _heldout(self.learner, shards, recipe) if self.world.is_main else []
 

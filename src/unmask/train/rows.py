@@ -113,10 +113,8 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     needed = _of_new_labels(rest, held)
     back = {n for group in group_rows(held) if any(held[n] in needed for n in group) for n in group}
     if len(back) == len(held):
-        raise UserError(
-            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
-            hint="give more rows, or a file of their own to evaluate on",
-        )
+        hint = "give more rows, or a file of their own to evaluate on"
+        raise UserError(f"{len(examples):,} rows are too few to hold out {share:.0%} of them", hint=hint)
     return rest + [held[number] for number in sorted(back)], without_rows(held, back)
 
 

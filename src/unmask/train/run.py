@@ -80,11 +80,8 @@ class Run:
         there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         foreign = [name for name in there if not name.startswith(".")]
         if foreign and not existed:
-            raise UserError(
-                f"{self.folder} is not empty and holds no run",
-                given=", ".join(foreign[:5]),
-                hint="choose another --output folder",
-            )
+            given, hint = ", ".join(foreign[:5]), "choose another --output folder"
+            raise UserError(f"{self.folder} is not empty and holds no run", given=given, hint=hint)
         opened.enter_context(files.hold(self.folder))
         if self._mirror is not None:
             opened.callback(self._mirror.close)
@@ -100,10 +97,8 @@ class Run:
     def _check_recipe(self) -> None:
         version = str((self.facts().get("environment") or {}).get("unmask"))
         if version.startswith("0.1."):
-            raise UserError(
-                f"{self.folder} is a run of unmask {version}, which this version cannot resume",
-                hint="choose another folder and train again, or finish it with that version",
-            )
+            hint = "choose another folder and train again, or finish it with that version"
+            raise UserError(f"{self.folder} is a run of unmask {version}, which this version cannot resume", hint=hint)
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
@@ -201,10 +196,8 @@ def interruptible() -> Iterator[Stop]:
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # signals are somebody else's matter
-        yield stop
-        return
-    before = {number: signal.signal(number, request) for number in SIGNALS}
+    is_main = threading.current_thread() is threading.main_thread()  # signals of other threads are not ours
+    before = {number: signal.signal(number, request) for number in SIGNALS} if is_main else {}
     try:
         yield stop
     finally:

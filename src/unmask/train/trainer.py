@@ -129,11 +129,9 @@ class Trainer(ABC):
     def _start(self, progress: Progress) -> None:
         """Begin a run, or resume it."""
         if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
-            raise UserError(
-                "contrastive loss cannot use gradient accumulation",
-                given=f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}",
-                hint="train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step",
-            )
+            given = f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}"
+            hint = "train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step"
+            raise UserError("contrastive loss cannot use gradient accumulation", given=given, hint=hint)
         keep_freed_memory()
         limit_kernel_cache()
         self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
