@@ -125,7 +125,7 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
     recipe = fit_to_corpus(parse_recipe(PretrainRecipe, values, (), "bits.py"), built.tokenizer)
     torch.manual_seed(recipe.seed)
     learner = build_learner(recipe, built.tokenizer)
-    optimizer = optim.build_param_groups(recipe.train.optimizer, learner)
+    optimizer = optim.build_optimizer(recipe.train.optimizer, learner)
     state = LoopState()
     for _ in train_steps(learner, optimizer, build_batches(recipe, built), recipe.train, state, recipe.seed):
         pass

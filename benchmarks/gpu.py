@@ -100,8 +100,8 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
     import torch
 
     from unmask.data.corpus.shards import Shards
+    from unmask.train.device import resolve_precision
     from unmask.train.parallel import World
-    from unmask.train.precision import resolve_precision
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
     from unmask.train.speed import measure_speed, synchronize
 
@@ -129,11 +129,10 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
     close()
     with torch.device("meta"):
         learner = build_learner(plain, built.tokenizer)
-    sample = [b for n in range(4) for b in prepared(learner, batches, n)]
     learner.encoder.embeddings.token.to_empty(device=device)  # it says where to measure
     precision = resolve_precision(settings["dtype"], str(device))
-    speed = measure_speed(learner, sample, tokens / took, 0.0, precision.matmul_dtype or precision.weights_dtype)
-    told = {**speed.to_dict(), "sequences_per_second": round(sequences / took, 1), "steps": steps}
+    speed = measure_speed(learner, batches, precision, tokens / took, 0.0)
+    told = {**speed, "sequences_per_second": round(sequences / took, 1), "steps": steps}
     return {**told, "warm_seconds": round(warm, 1), **facts()}
 
 
@@ -146,7 +145,7 @@ def ours(
 ) -> tuple[Step, Callable[[], None], Callable[[], dict[str, Any]]]:
     """The loop of a run, as it is."""
     from unmask.train import optim
-    from unmask.train.compiled import compile_block
+    from unmask.train.choices import compile_block
     from unmask.train.loop import LoopState, train_steps
     from unmask.train.pretrain import build_learner, fit_to_corpus
 
@@ -173,7 +172,8 @@ def peer(
     """transformers' network, compiled, over the same examples in padded batches that lie ready."""
     import torch
 
-    from unmask.train.precision import resolve_precision
+    from unmask.train import optim
+    from unmask.train.device import resolve_precision
     from unmask.train.pretrain import build_learner, fit_to_corpus
 
     recipe = fit_to_corpus(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
@@ -189,8 +189,8 @@ def peer(
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=update.peak_lr,
-        betas=(update.beta1, update.beta2),
-        eps=update.eps,
+        betas=(optim.BETA1, update.beta2),
+        eps=optim.EPS,
         weight_decay=update.weight_decay,
         fused=True,
     )

@@ -125,7 +125,7 @@ def ours(settings: Settings) -> Prepared:
 
     from unmask.data.corpus.shards import Shards
     from unmask.train import optim
-    from unmask.train.allocator import keep_freed_memory
+    from unmask.train.device import keep_freed_memory
     from unmask.train.loop import LoopState, Step, train_steps
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 
@@ -134,7 +134,7 @@ def ours(settings: Settings) -> Prepared:
     recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
     torch.manual_seed(SEED)
     learner = build_learner(recipe, built.tokenizer).train()
-    optimizer = optim.build_param_groups(recipe.train.optimizer, learner)
+    optimizer = optim.build_optimizer(recipe.train.optimizer, learner)
     loop = train_steps(learner, optimizer, build_batches(recipe, built), recipe.train, LoopState(), SEED)
     last: list[Step] = []
 
@@ -201,6 +201,8 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     """A plain training loop over rows of ids with transformers."""
     import torch
 
+    from unmask.train import optim
+
     recipe = recipe_for(settings)
     torch.manual_seed(SEED)
     model = bert_of(settings, built.vocab_size)
@@ -209,8 +211,8 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=update.peak_lr,
-        betas=(update.beta1, update.beta2),
-        eps=update.eps,
+        betas=(optim.BETA1, update.beta2),
+        eps=optim.EPS,
         weight_decay=update.weight_decay,
         fused=True,
     )

@@ -112,7 +112,7 @@ class Member:
         recipe = fit_to_corpus(pretraining.recipe_for(settings), built.tokenizer)
         torch.manual_seed(pretraining.SEED)
         trained = self.world.wrap(build_learner(recipe, built.tokenizer), settings["parallel"]).train()
-        optimizer = optim.build_param_groups(recipe.train.optimizer, self.world.unwrap(trained))
+        optimizer = optim.build_optimizer(recipe.train.optimizer, self.world.unwrap(trained))
         batches = build_batches(recipe, built, self.world)
         self.loop = train_steps(trained, optimizer, batches, recipe.train, LoopState(), pretraining.SEED, self.world)
         self.loss = 0.0

@@ -6,6 +6,7 @@ from typing import Any
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example
 from unmask.heads import build_head
+from unmask.learner.regularise import Regularisation
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task
@@ -16,8 +17,10 @@ def rows_of(task: Task[Any], examples: Sequence[Example]) -> list[EncodedRow]:
     return task.encode(examples)[0]
 
 
-def learner_of(task: Task[Any], encoder: Encoder, rows: Sequence[EncodedRow]) -> TaskLearner:
+def learner_of(
+    task: Task[Any], encoder: Encoder, rows: Sequence[EncodedRow], regularisation: Regularisation | None = None
+) -> TaskLearner:
     """The encoder with a new head, to learn these rows."""
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
-    return TaskLearner(encoder, head)
+    return TaskLearner(encoder, head, regularisation)

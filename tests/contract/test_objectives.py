@@ -38,7 +38,7 @@ def test_settings_have_a_name_and_are_read_back(settings: Any) -> None:
 
 @every
 def test_preparing_is_pure_and_counts_its_targets(settings: Any, batch: Batch, tiny: EncoderConfig) -> None:
-    objective = settings.build(tiny, 4, 5)
+    objective = settings.build(tiny, 4, range(5, tiny.vocab_size))
     ids = batch.input_ids.clone()
     one, two = objective.prepare(batch, 3), objective.prepare(batch, 3)
     assert torch.equal(batch.input_ids, ids), "the batch given is left as it was"
@@ -53,7 +53,7 @@ def test_preparing_is_pure_and_counts_its_targets(settings: Any, batch: Batch, t
 def test_the_loss_is_a_sum_over_what_is_counted(
     settings: Any, batch: Batch, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
-    encoder, objective = make_encoder(tiny), settings.build(tiny, 4, 5).train()
+    encoder, objective = make_encoder(tiny), settings.build(tiny, 4, range(5, tiny.vocab_size)).train()
     prepared = objective.prepare(batch, 0)
     part = objective(encoder, encoder(prepared.input_ids, prepared.layout, prepared.token_type_ids), prepared)
     assert part.count == prepared.target_counts[settings.name] and part.weight == settings.weight
@@ -67,7 +67,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 
 @every
 def test_what_is_published_has_a_place_in_the_public_layout(settings: Any, tiny: EncoderConfig) -> None:
-    objective = settings.build(tiny, 4, 5)
+    objective = settings.build(tiny, 4, range(5, tiny.vocab_size))
     published = objective.saved_modules()
     ours = {name for name, _ in FAMILIES["bert"].parameter_names((), 1, public=False)}
     assert published

@@ -12,7 +12,7 @@ from unmask.config import from_mapping
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.sequences import RowSequences
 from unmask.learner.batches import Batches
-from unmask.learner.regularise import Regularisation, Regulariser
+from unmask.learner.regularise import Regularisation
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks.classify import Classify, ClassifyTask
@@ -50,10 +50,9 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
         num_attention_heads=2,
         max_position_embeddings=32,
     )
-    learner = learner_of(task, Encoder(config), rows).double()
-    learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
+    learner = learner_of(task, Encoder(config), rows, Regularisation(rdrop=2.0, fgm=1.0)).double()
     wrapped = world.wrap(learner, how).train()
-    train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))
+    train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.OptimizerConfig(lr=0.02))
     rule = optim.build_optimizer(train.optimizer, world.unwrap(wrapped))
     batches = Batches(RowSequences(rows), 12, 0, parts, world.rank, world.size)
     told = list(train_steps(wrapped, rule, batches, train, LoopState(), 0, world))

@@ -54,7 +54,7 @@ def trained(
     torch.manual_seed(world.rank)  # the weights of the main process count
     learner = build_learner(settings, corpus.tokenizer).double()
     wrapped = world.wrap(learner, how).train()
-    rule = optim.build_param_groups(settings.train.optimizer, world.unwrap(wrapped))
+    rule = optim.build_optimizer(settings.train.optimizer, world.unwrap(wrapped))
     batches = build_batches(settings, corpus, world)
     told = list(train_steps(wrapped, rule, batches, settings.train, LoopState(), 0, world))
     world.gather(wrapped, learner)

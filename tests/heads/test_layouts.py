@@ -86,7 +86,7 @@ def test_packed_and_padded_sequences_have_the_same_outputs_and_loss(
     with torch.no_grad():
         for parameter in learner.head.parameters():
             parameter.normal_(std=0.5)
-    packed = learner.prepare(pack(rows), 0)
+    packed = learner.prepare(pack(rows, copies=learner.copies), 0)
     other = padded(packed)
     with torch.no_grad():
         one, two = learner.outputs(packed), learner.outputs(other)

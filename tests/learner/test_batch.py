@@ -1,6 +1,7 @@
 """Rows put one after another, and groups of rows by length."""
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,19 @@ def test_packing_loses_and_mixes_nothing(sizes: list[int]) -> None:
         assert batch.flags[part].tolist() == rows[number].flags.tolist()
         assert batch.targets["tokens"][part].tolist() == rows[number].targets["tokens"].tolist()
         at += size
+
+
+def test_copies_stand_side_by_side() -> None:
+    rows = [row(number, size, label=number) for number, size in enumerate([7, 4, 4, 2])]
+    batch, double = pack(rows), pack(rows, copies=2)
+    assert double.layout.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.num_tokens) == (2, 17)
+    for one, two in (
+        (getattr(batch, name), getattr(double, name)) for name in ("input_ids", "token_type_ids", "flags")
+    ):
+        parts = one.split(list(batch.layout.lengths))
+        assert torch.equal(two, torch.cat([part for part in parts for _ in range(2)]))
+    assert double.targets["label"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] == double.example.tolist()
+    assert double.target_counts == {name: 2 * count for name, count in batch.target_counts.items()}
 
 
 def test_equal_lengths_keep_their_order() -> None:

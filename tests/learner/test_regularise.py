@@ -13,7 +13,7 @@ from unmask.config import changed, from_mapping
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.learner.batch import Batch, pack
-from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
+from unmask.learner.regularise import Regularisation, fgm_perturbation, symmetric_kl
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
@@ -21,9 +21,9 @@ from unmask.model.encoder import Encoder
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
+from unmask.train.device import Precision
 from unmask.train.loop import _accumulate, _global_counts
 from unmask.train.parallel import World
-from unmask.train.precision import Precision
 from unmask.train.speed import flops_per_token
 
 TEXTS = [(n, f"river {'stone ' * n}") for n in (5, 3, 3, 1)]
@@ -52,17 +52,16 @@ def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: Encod
             from_mapping(cls, {**settings, "max_length": 32, "classifier_dropout": dropout}, "x"), tokenizer, ROWS[name]
         )
         rows = rows_of(task, ROWS[name])
-        learner = learner_of(task, make_encoder(changed(tiny, dropout=dropout)), rows)
+        learner = learner_of(task, make_encoder(changed(tiny, dropout=dropout)), rows, Regularisation(**regularise))
         for parameter in learner.head.parameters():
             torch.nn.init.normal_(parameter)
-        learner.regulariser = Regulariser(Regularisation(**regularise)) if regularise else None
         return learner.double().train(), rows
 
     return made
 
 
 def prepared(learner: TaskLearner, rows: list[EncodedRow]) -> Batch:
-    return learner.prepare(pack(rows), 0)
+    return learner.prepare(pack(rows, copies=learner.copies), 0)
 
 
 def learnt(learner: TaskLearner, micro: list[Batch]) -> tuple[list[float], list[torch.Tensor]]:
@@ -71,21 +70,6 @@ def learnt(learner: TaskLearner, micro: list[Batch]) -> tuple[list[float], list[
     counts, _, _ = _global_counts(World("cpu"), micro, 0.0)
     told = _accumulate(learner, micro, counts, World("cpu"), Precision()).tolist()
     return told, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
-
-
-def test_both_copies_stand_side_by_side(make_batch: Callable[..., Batch]) -> None:
-    batch = make_batch([7, 4, 4, 2])
-    batch = batch.with_targets("word", batch.input_ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
-    double = batch.repeat_twice()
-    assert double.layout.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.num_tokens) == (2, 17)
-    for name in ("input_ids", "token_type_ids", "flags"):
-        parts = getattr(batch, name).split(list(batch.layout.lengths))
-        twice = torch.cat([part for part in parts for _ in range(2)])
-        assert torch.equal(getattr(double, name), twice), name
-    assert torch.equal(double.targets["word"], double.input_ids % 3)
-    assert double.targets["text"].tolist() == [3, 3, 1, 1, 2, 2, 0, 0]
-    assert double.owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] == double.example.tolist()
-    assert double.target_counts == {"word": 34, "text": 8}
 
 
 def test_the_divergence_is_the_mean_of_both_directions() -> None:
@@ -188,7 +172,7 @@ def test_the_second_pass_sees_the_embeddings_changed_against_it(make: Make, kind
     wanted = [p.grad for p in learner.parameters() if p.grad is not None]
     for mine, theirs in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
-    assert learner.regulariser is not None and learner.regulariser.embedding_gradient is None  # nothing is held on to
+    assert learner.embedding_gradient is None  # nothing is held on to
 
 
 @pytest.mark.parametrize("kind", ["classify", "tag, crf, lstm"])

@@ -15,7 +15,7 @@ from unmask.objectives.next_sentence import NextSentence
 
 def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
     encoder = make_encoder(tiny)
-    objective = NextSentence(weight=0.7).build(tiny, 4, 5).eval()
+    objective = NextSentence(weight=0.7).build(tiny, 4, range(5, tiny.vocab_size)).eval()
     torch.nn.init.normal_(objective.head.weight)
     rows = [
         EncodedRow(
@@ -41,6 +41,6 @@ def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Enco
 
 
 def test_published_modules_are_bert_heads(tiny: EncoderConfig) -> None:
-    published = NextSentence().build(tiny, 4, 5).saved_modules()
+    published = NextSentence().build(tiny, 4, range(5, tiny.vocab_size)).saved_modules()
     assert published["pooler"].weight.shape == (16, 16)
     assert published["next_sentence"].weight.shape == (2, 16)

@@ -54,7 +54,7 @@ def test_masks_are_those_of_a_brute_force_reading(tmp_path: Path, tokenizer: Tok
     objective = Masked(unit="word", mask_prob=RATIO).build(
         EncoderConfig(vocab_size=tokenizer.vocab_size, num_hidden_layers=1, hidden_size=16, num_attention_heads=2),
         tokenizer.mask_token_id,
-        5,
+        range(5, tokenizer.vocab_size),
     )
     seen = hidden_words = 0
     for batch in evaluation_batches(examples, 4096, 10**6):

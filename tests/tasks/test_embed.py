@@ -21,7 +21,7 @@ from unmask.errors import UserError
 from unmask.heads.embed import contrastive_loss, group_texts
 from unmask.learner.batch import pack
 from unmask.learner.batches import Batches
-from unmask.learner.regularise import Regularisation, Regulariser
+from unmask.learner.regularise import Regularisation
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
@@ -58,7 +58,7 @@ def learnt(
         encoder = make_encoder(dataclasses.replace(tiny, dropout=0.0))
         learner = learner_of(task, encoder, rows)
         found = RowSequences(rows, learner.head.keeps_rows_together)
-        (batch,) = Batches(found, len(found), 0).step(0)
+        (batch,) = Batches(found, len(found), 0).step(0, copies=learner.copies)
         return task, learner.train(), learner.prepare(batch, 0)
 
     return make
@@ -219,8 +219,8 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
 
 
 def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
-    task, learner, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    learner.regulariser = Regulariser(Regularisation(fgm=1.0))
+    task, plain, _ = learnt(pairs_of(*TEXTS), Contrastive())
+    learner = TaskLearner(plain.encoder, plain.head, Regularisation(fgm=1.0)).train()
     (batch,) = Batches(RowSequences(rows_of(task, pairs_of(*TEXTS)), together=True), 6, 0).step(0)
     batch = learner.prepare(batch, 0)
     assert batch.target_counts == {"embed": 6, "adversarial": 6}

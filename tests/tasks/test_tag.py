@@ -30,7 +30,7 @@ from unmask.tasks.labelled_spans import EDGE, LabelledSpan, WindowRow, check_row
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.optim import AdamW, build_optimizer, set_lr
+from unmask.train.optim import OptimizerConfig, build_optimizer, set_lr
 
 DECODERS = pytest.mark.parametrize("decoder", ["softmax", "crf"])
 
@@ -174,7 +174,7 @@ def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
     start = crf.masked_scores()[0].exp()
     # starts: O twice, B-PERSON once, B-PLACE once, each plus one, of the three that may begin
     assert start.tolist() == pytest.approx([3 / 7, 2 / 7, 0, 2 / 7, 0])
-    optimizer = build_optimizer(AdamW(weight_decay=0.1), learner)
+    optimizer = build_optimizer(OptimizerConfig(weight_decay=0.1), learner)
     set_lr(optimizer, 0.5)
     rates = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     assert all(rates[id(p)] == (3.5, 0.0) for p in crf.parameters())
@@ -187,7 +187,7 @@ def test_the_last_layer_learns_at_its_own_rate(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
     _, learner, _ = prepared(tokenizer, make_encoder, tiny, head_lr_factor=3.0)
-    optimizer = build_optimizer(AdamW(weight_decay=0.1), learner)
+    optimizer = build_optimizer(OptimizerConfig(weight_decay=0.1), learner)
     set_lr(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     assert {rates[id(p)] for p in learner.head.parameters()} == {1.5}

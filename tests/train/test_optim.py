@@ -22,10 +22,12 @@ from unmask.objectives import Masked
 from unmask.schedules import Cosine, Linear, WarmupStableDecay
 from unmask.train import trainer as fit
 from unmask.train.optim import (
+    BETA1,
+    EPS,
     MATRIX_FACTOR,
-    AdamW,
-    Muon,
-    build_param_groups,
+    MOMENTUM,
+    OptimizerConfig,
+    build_optimizer,
     orthogonalize,
     set_lr,
 )
@@ -94,8 +96,8 @@ def test_matrices_are_decayed_but_for_embeddings(positions: str) -> None:
         max_position_embeddings=16,
         position_embedding_type=positions,
     )  # type: ignore[arg-type]
-    learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
-    optimizer = build_param_groups(AdamW(weight_decay=0.1), learner)
+    learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, range(5, config.vocab_size))])
+    optimizer = build_optimizer(OptimizerConfig(weight_decay=0.1), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
     groups = {group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in optimizer.param_groups}
     block = ["attention.qkv", "attention.output", "feed_forward.inner", "feed_forward.output"]
@@ -104,28 +106,33 @@ def test_matrices_are_decayed_but_for_embeddings(positions: str) -> None:
     assert groups[0.0] == set(names.values()) - groups[0.1]
 
 
+def as_learner(module: Any) -> Any:
+    module.lr_factors, module.no_weight_decay = {}, ()
+    return module
+
+
 def test_an_update_is_the_published_one() -> None:
     """Loshchilov and Hutter 2019, algorithm 2, in float64 by hand."""
     module = torch.nn.Linear(2, 1, bias=False).double()
     start = module.weight.detach().clone()
-    settings = AdamW(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.5)
-    optimizer = build_param_groups(settings, module)
+    optimizer = build_optimizer(OptimizerConfig(lr=0.1, beta2=0.9, weight_decay=0.5), as_learner(module))
     weight, m, v = start.clone(), torch.zeros(1, 2), torch.zeros(1, 2)
     for step, gradient in enumerate((torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 0.0]])), start=1):
         lr = 0.1 / step
         set_lr(optimizer, lr)
         module.weight.grad = gradient.double()
         optimizer.step()
-        m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
-        mean, square = m / (1 - 0.8**step), v / (1 - 0.9**step)
-        weight = weight - lr * 0.5 * weight - lr * mean / (square.sqrt() + 1e-3)
+        m, v = 0.9 * m + 0.1 * gradient, 0.9 * v + 0.1 * gradient**2
+        mean, square = m / (1 - 0.9**step), v / (1 - 0.9**step)
+        weight = weight - lr * 0.5 * weight - lr * mean / (square.sqrt() + 1e-6)
     torch.testing.assert_close(module.weight.detach(), weight, atol=1e-6, rtol=0)
 
 
 def test_frozen_parameters_are_left_alone() -> None:
     module = torch.nn.Linear(2, 2)
     module.weight.requires_grad_(False)
-    assert [len(group["params"]) for group in build_param_groups(AdamW(), module).param_groups] == [1]
+    (group,) = build_optimizer(OptimizerConfig(), as_learner(module)).param_groups
+    assert len(group["params"]) == 1
 
 
 # Muon
@@ -141,7 +148,7 @@ def small_learner() -> PretrainLearner:
         intermediate_size=24,
         max_position_embeddings=16,
     )
-    return PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
+    return PretrainLearner(Encoder(config), [Masked().build(config, 4, range(5, config.vocab_size))])
 
 
 def matrices_of(learner: PretrainLearner) -> dict[str, torch.nn.Parameter]:
@@ -201,10 +208,10 @@ def test_orthogonal_matrices_stay_about_what_they_are() -> None:
 
 def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build_param_groups(Muon(weight_decay=0.1, momentum=0.8), learner)
+    optimizer = build_optimizer(OptimizerConfig(name="muon", weight_decay=0.1), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
     groups = {
-        (group.get("stacked", 0), group["weight_decay"]): {names[id(p)] for p in group["params"]}
+        (group["stacked"], group["weight_decay"]): {names[id(p)] for p in group["params"]}
         for group in optimizer.param_groups
     }
     assert groups[3, 0.1] == {f"encoder.blocks.{n}.attention.qkv.weight" for n in range(2)}
@@ -212,12 +219,13 @@ def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
     assert groups[0, 0.1] == {"objectives.masked.head.dense.weight"}
     assert groups[0, 0.0] == set(names.values()) - groups[3, 0.1] - groups[1, 0.1] - groups[0, 0.1]
     assert len(groups) == 4 and sum(map(len, groups.values())) == len(names)
-    turned = [group for group in optimizer.param_groups if "stacked" in group]
-    assert {(group["factor"], group["momentum"]) for group in turned} == {(MATRIX_FACTOR, 0.8)}
+    assert {group["factor"] for group in optimizer.param_groups if group["stacked"]} == {MATRIX_FACTOR}
 
 
 def test_the_learning_rate_of_the_matrices_is_a_multiple() -> None:
-    optimizer = build_param_groups(Muon(), small_learner(), {"objectives.": 0.5}, ["objectives."])
+    learner = small_learner()
+    learner.lr_factors, learner.no_weight_decay = {"objectives.": 0.5}, ["objectives."]
+    optimizer = build_optimizer(OptimizerConfig(name="muon"), learner)
     set_lr(optimizer, 0.2)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.4, 0.4])
 
@@ -228,14 +236,14 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.mul_(100)  # so that decay shows
-    ours = build_param_groups(Muon(lr=0.02, momentum=0.9, weight_decay=0.3), learner)
+    ours = build_optimizer(OptimizerConfig(name="muon", lr=0.02, weight_decay=0.3), learner)
     parts = {
         f"{name} {number}": part.detach().clone().requires_grad_()
         for name, parameter in matrices_of(learner).items()
         for number, part in enumerate(parameter.chunk(3 if "qkv" in name else 1))
     }
     theirs = torch.optim.Muon(
-        list(parts.values()), momentum=0.9, weight_decay=0.3, nesterov=True, adjust_lr_fn="match_rms_adamw"
+        list(parts.values()), momentum=MOMENTUM, weight_decay=0.3, nesterov=True, adjust_lr_fn="match_rms_adamw"
     )
     for step in range(4):
         lr = 0.02 / (1 + step)
@@ -261,7 +269,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
 def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
     """0.2 in the root of the mean square (Liu et al. 2025, section 2.2), but for the least singular values."""
     learner = small_learner()
-    optimizer = build_param_groups(Muon(lr=1.0, weight_decay=0.0), learner)
+    optimizer = build_optimizer(OptimizerConfig(name="muon", lr=1.0, weight_decay=0.0), learner)
     before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
     draw_gradients(learner, 0)
     optimizer.step()
@@ -292,21 +300,18 @@ def test_matrices_that_stand_in_one_learn_apart(part: type[torch.nn.Module], wei
     for parameter, gradient in zip(apart.parameters(), whole.grad.chunk(count), strict=True):
         parameter.grad = gradient.clone()
     for module in (one, apart):
-        build_param_groups(Muon(lr=0.1), module).step()
+        build_optimizer(OptimizerConfig(name="muon", lr=0.1), as_learner(module)).step()
     torch.testing.assert_close(whole.detach(), torch.cat(list(apart.parameters())).detach())
 
 
 def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
     learner = small_learner()
     twin = copy.deepcopy(learner)
-    ours = build_param_groups(
-        Muon(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-4, weight_decay=0.2),
-        learner,
-        {"objectives.masked.head.bias": 3.0},
-    )
+    learner.lr_factors = {"objectives.masked.head.bias": 3.0}
+    ours = build_optimizer(OptimizerConfig(name="muon", lr=0.1, beta2=0.9, weight_decay=0.2), learner)
     head = {"objectives.masked.head.dense.weight": (0.2, 1.0), "objectives.masked.head.bias": (0.0, 3.0)}
     theirs = [
-        torch.optim.AdamW([p], lr=0.1 * factor, betas=(0.8, 0.9), eps=1e-4, weight_decay=decay, fused=True)
+        torch.optim.AdamW([p], lr=0.1 * factor, betas=(BETA1, 0.9), eps=EPS, weight_decay=decay, fused=True)
         for name, p in twin.named_parameters()
         for decay, factor in (head.get(name, (0.0, 1.0)),)
         if name not in matrices_of(twin)
@@ -323,12 +328,13 @@ def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
 
 def test_parameters_without_weight_decay_keep_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build_param_groups(Muon(weight_decay=0.1), learner, {"encoder.blocks.1.": 0.25}, ["encoder.blocks.1."])
+    learner.lr_factors, learner.no_weight_decay = {"encoder.blocks.1.": 0.25}, ["encoder.blocks.1."]
+    optimizer = build_optimizer(OptimizerConfig(name="muon", weight_decay=0.1), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
-    (own,) = [group for group in optimizer.param_groups if group.get("factor") == 0.25]
+    (own,) = [group for group in optimizer.param_groups if group["factor"] == 0.25]
     assert {names[id(p)] for p in own["params"]} == {n for n in names.values() if ".blocks.1." in n}
-    assert own["weight_decay"] == 0 and "stacked" not in own
-    turned = [names[id(p)] for group in optimizer.param_groups if "stacked" in group for p in group["params"]]
+    assert own["weight_decay"] == 0 and not own["stacked"]
+    turned = [names[id(p)] for group in optimizer.param_groups if group["stacked"] for p in group["params"]]
     assert turned and all(".blocks.0." in name for name in turned)
 
 
@@ -338,7 +344,7 @@ def test_muon_leaves_alone_what_is_frozen_or_has_no_gradient() -> None:
     frozen, idle = "encoder.blocks.0.attention.qkv.weight", "encoder.blocks.1.attention.output.weight"
     matrices[frozen].requires_grad_(False)
     before = {name: parameter.detach().clone() for name, parameter in matrices.items()}
-    optimizer = build_param_groups(Muon(weight_decay=0.5), learner)
+    optimizer = build_optimizer(OptimizerConfig(name="muon", weight_decay=0.5), learner)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert id(matrices[frozen]) not in held and id(matrices[idle]) in held
     draw_gradients(learner, 0)
@@ -379,10 +385,11 @@ def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
 
 def test_the_optimiser_is_adamw_where_a_recipe_does_not_say(recipe_values: dict[str, Any]) -> None:
     for given_, wanted in (
-        ({}, AdamW()),
-        ({"lr": 0.5}, AdamW(lr=0.5)),
-        ({"name": "adamw", "beta2": 0.9}, AdamW(beta2=0.9)),
-        ({"name": "muon", "momentum": 0.5}, Muon(momentum=0.5)),
+        ({}, OptimizerConfig()),
+        ({"lr": 0.5}, OptimizerConfig(lr=0.5)),
+        ({"name": "adamw", "beta2": 0.9}, OptimizerConfig(beta2=0.9)),
+        ("muon", OptimizerConfig(name="muon")),
+        ({"name": "muon", "weight_decay": 0.5}, OptimizerConfig(name="muon", weight_decay=0.5)),
     ):
         values = {**recipe_values, "train": {"optimizer": given_}}
         assert parse_recipe(PretrainRecipe, values, (), "the test").train.optimizer == wanted

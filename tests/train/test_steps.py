@@ -1,6 +1,7 @@
 """The loop: gradients whatever the micro-batches, clipping, the rate, the clock, and a loss that is no number."""
 
 import copy
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
@@ -21,9 +22,9 @@ from unmask.schedules import Linear
 from unmask.train import loop as steps_module
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
+from unmask.train.device import Precision
 from unmask.train.loop import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
 from unmask.train.parallel import World
-from unmask.train.precision import Precision
 from unmask.train.pretrain import PretrainLearner
 
 MakeLearner = Callable[..., PretrainLearner]
@@ -35,7 +36,7 @@ def make_learner(make_encoder: Callable[..., torch.nn.Module], tiny: EncoderConf
         config = changed(tiny, **settings)
         encoder = make_encoder(config)
         objectives = [Masked(mask_prob=0.2), NextSentence(weight=0.5)]
-        return PretrainLearner(encoder, [o.build(config, 4, 5) for o in objectives]).train()  # type: ignore[arg-type]
+        return PretrainLearner(encoder, [o.build(config, 4, range(5, config.vocab_size)) for o in objectives]).train()  # type: ignore[arg-type]
 
     return make
 
@@ -86,7 +87,7 @@ def run(
 def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     settings = TrainConfig(
         budget="5 steps",
-        optimizer=optim.AdamW(lr=0.01),
+        optimizer=optim.OptimizerConfig(lr=0.01),
         schedule=Linear(warmup_ratio=0.4, min_lr_ratio=0.1),
     )
     batches, state = batches_of(corpus), LoopState()
@@ -106,7 +107,7 @@ def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards)
     settings = TrainConfig(
         budget="1 step",
         max_grad_norm=0.01,
-        optimizer=optim.AdamW(lr=0.5),
+        optimizer=optim.OptimizerConfig(lr=0.5),
         schedule=Linear(warmup_ratio=0, min_lr_ratio=1),
     )
     (told,) = run(learner, batches_of(corpus), settings)
@@ -124,13 +125,13 @@ def test_going_on_from_a_state_is_the_same_as_never_having_stopped(make_learner:
                 break
 
     straight, state = make_learner(), LoopState()
-    train(straight, optim.build_param_groups(settings.optimizer, straight), state, 6)
+    train(straight, optim.build_optimizer(settings.optimizer, straight), state, 6)
     first, first_state = make_learner(), LoopState()
-    first_optimizer = optim.build_param_groups(settings.optimizer, first)
+    first_optimizer = optim.build_optimizer(settings.optimizer, first)
     train(first, first_optimizer, first_state, 3)
     second = make_learner()
     second.load_state_dict(first.state_dict())
-    second_optimizer = optim.build_param_groups(settings.optimizer, second)
+    second_optimizer = optim.build_optimizer(settings.optimizer, second)
     second_optimizer.load_state_dict(copy.deepcopy(first_optimizer.state_dict()))
     train(second, second_optimizer, first_state, 6)
     for name, tensor in straight.state_dict().items():
@@ -162,14 +163,14 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
 ) -> None:
     learner, state, weights = make_learner(), LoopState(), []
     spoiling(monkeypatch, {2, 4}, bad)
-    optimizer = optim.build_param_groups(optim.AdamW(), learner)
+    optimizer = optim.build_optimizer(optim.OptimizerConfig(), learner)
     settings = TrainConfig(budget="6 steps")
     told = []
     for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
         told.append(step)
         weights.append(copy.deepcopy(learner.state_dict()))
     assert [s.number for s in told if s.skipped] == [3, 5] and len(told) == 6
-    assert (state.step, state.skipped) == (6, 2)
+    assert state.step == 6
     changed_in = [any(not torch.equal(a[n], b[n]) for n in a) for a, b in pairwise(weights)]
     assert changed_in == [True, False, True, False, True]
     assert all(tensor.isfinite().all() for tensor in weights[-1].values())
@@ -182,7 +183,7 @@ def test_too_many_such_steps_stop_the_run_with_the_weights_before(
 ) -> None:
     learner, state, seen = make_learner(), LoopState(), []
     spoiling(monkeypatch, set(range(2, 1000)), float("nan"))
-    optimizer = optim.build_param_groups(optim.AdamW(), learner)
+    optimizer = optim.build_optimizer(optim.OptimizerConfig(), learner)
     settings = TrainConfig(budget="90 steps")
     with pytest.raises(UserError, match="step 6: the loss is no longer a finite number") as caught:
         for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
@@ -247,6 +248,35 @@ def test_a_step_reads_on_where_the_step_before_ended(make_learner: MakeLearner, 
     assert sorted(read[: sum(sizes)]) == sorted(expected)
 
 
+def test_batches_are_prepared_in_one_thread_that_ends_with_the_loop(
+    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order, with one thread of torch whatever the caller computes with; its error ends the loop."""
+    learner, seen = make_learner(), []
+    right = learner.prepare
+
+    def noting(batch: Batch, seed: int) -> Batch:
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        if len(seen) == 5:
+            raise UserError("step five is broken")
+        return right(batch, seed)
+
+    monkeypatch.setattr(learner, "prepare", noting)
+    told = []
+    try:
+        torch.set_num_threads(3)
+        optimizer = torch.optim.SGD(learner.parameters(), lr=0.0)
+        with pytest.raises(UserError, match="step five is broken"):
+            for step in train_steps(learner, optimizer, batches_of(corpus), TrainConfig(), LoopState(), 0):
+                told.append(step.number)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert told == [1, 2, 3]
+    assert {count for _, count in seen} == {1} and len({name for name, _ in seen}) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name == seen[0][0]]
+
+
 class Ticking:
     """A clock that goes on by some seconds each time that somebody looks."""
 
@@ -265,7 +295,7 @@ def test_a_wall_clock_budget_ends_in_time_at_the_floor(
     monkeypatch.setattr(steps_module, "time", SimpleNamespace(monotonic=clock.monotonic))
     settings = TrainConfig(
         budget="10s",
-        optimizer=optim.AdamW(lr=0.01),
+        optimizer=optim.OptimizerConfig(lr=0.01),
         schedule=Linear(warmup_ratio=0.1, min_lr_ratio=0.1),
     )
     state, told = LoopState(), []

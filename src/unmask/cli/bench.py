@@ -1,6 +1,6 @@
 """`unmask bench`: how fast a recipe would run on this machine, and where its time would go."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +10,6 @@ from unmask.cli.help import App
 from unmask.cli.output import print_result
 from unmask.errors import UserError
 from unmask.messages import translate
-
-if TYPE_CHECKING:
-    from unmask.train.bench import Trial
 
 LEAST = 1.0  # seconds
 
@@ -38,13 +35,12 @@ def pretrain(
     shards = Shards.open(resolved.data.corpus)
     with console.start_step("Pretraining") as work:
         trial = run_benchmark(resolved, shards, seconds, work)
-        work.result("{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s", trial)
+        work.result("{steps:,} steps · {speed:,.0f} tokens/s", trial["steps"], trial["speed"]["tokens_per_second"])
     print_result(as_json, trial, _show)
 
 
-def _show(trial: "Trial") -> None:
-    speed = trial.speed.to_dict()
-    console.facts(speed | {"peak_memory": console.size(speed["peak_memory"]), "parameters": trial.parameters})
-    parts = trial.breakdown.items()
-    rows = [(translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in parts]
+def _show(trial: dict[str, Any]) -> None:
+    speed, parts = trial["speed"], trial["breakdown"].items()
+    console.facts(speed | {"peak_memory": console.size(speed["peak_memory"]), "parameters": trial["parameters"]})
+    rows = [(translate(part), f"{took:.4f}", f"{took / trial['step_seconds']:.1%}") for part, took in parts]
     console.table(("part", "seconds per step", "share"), rows)

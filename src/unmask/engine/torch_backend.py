@@ -1,14 +1,14 @@
 """The engine of torch: a model folder as backends that run its network."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unmask import bundle
 from unmask.errors import UserError
@@ -22,11 +22,14 @@ from unmask.tasks import restore
 from unmask.tasks.task import Arrays
 
 
+@dataclass(frozen=True)
 class TorchBackend:
     """An encoder and a head on a device. output: the name of what `compute` gives."""
 
-    def __init__(self, device: str, compute: Callable[[Batch], Tensor], output: str, parameters: Arrays) -> None:
-        self.device, self.compute, self.output, self.parameters = device, compute, output, parameters
+    device: str
+    compute: Callable[[Batch], Tensor]
+    output: str
+    parameters: Arrays
 
     def run(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
         with torch.inference_mode():
@@ -76,29 +79,16 @@ class TorchEngine:
         assert schema is not None, "a predictor restores the task first"
         task = restore(schema, self.bundle.tokenizer, str(folder / "unmask.json"))
         head = build_head(task, self.bundle.config)
-        for name, module in head.saved_modules().items():
-            if not self.bundle.has_head(name):
-                raise UserError(
-                    f"{folder} has no trained head for {task.name}",
-                    given=f"missing: {name}",
-                    hint=f"unmask finetune --model {folder} --task {task.name} --train FILE",
-                )
-            self.bundle.load_into(module, name)
+        hint = f"unmask finetune --model {folder} --task {task.name} --train FILE"
+        self._load(head.saved_modules(), f"{folder} has no trained head for {task.name}", hint)
         head = head.to(self.device).eval()
-        return TorchBackend(
-            self.device,
-            lambda batch: run_head(self.encoder, head, batch),
-            head.output,
-            head.decoding_parameters(),
-        )
+        parameters = head.decoding_parameters()
+        return TorchBackend(self.device, lambda batch: run_head(self.encoder, head, batch), head.output, parameters)
 
     def _masked(self) -> TorchBackend:
-        if not self.bundle.has_head("masked"):
-            raise UserError(
-                f"{self.bundle.folder} has no masked-language head", hint="give the model folder of a pretraining run"
-            )
         head = MLMHead(self.bundle.config)
-        self.bundle.load_into(head, "masked")
+        missing = f"{self.bundle.folder} has no masked-language head"
+        self._load({"masked": head}, missing, "give the model folder of a pretraining run")
         head = head.to(self.device).eval()
 
         def logits(batch: Batch) -> Tensor:
@@ -106,3 +96,10 @@ class TorchEngine:
             return head(hidden.index_select(0, batch.positions), self.encoder)  # type: ignore[no-any-return]
 
         return TorchBackend(self.device, logits, "logits", {})
+
+    def _load(self, modules: Mapping[str, nn.Module], missing: str, hint: str) -> None:
+        """Load the weights of modules of a head. missing, hint: of the error where the model has none."""
+        for name, module in modules.items():
+            if not self.bundle.has_head(name):
+                raise UserError(missing, given=f"missing: {name}", hint=hint)
+            self.bundle.load_into(module, name)

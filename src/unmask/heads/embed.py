@@ -36,6 +36,7 @@ class EmbedHead(Head):
         self.uses_in_batch_negatives = not isinstance(task.settings.loss, Cosine)
         self.keeps_rows_together = not isinstance(task.settings.loss, Unsupervised)
         self.reads_first = task.settings.pooling == "cls"
+        self.copies = 1 if self.keeps_rows_together else 2
         attention = task.settings.pooling == "attention"
         self.attention = AttentionPooling(encoder.hidden_size) if attention else None
 
@@ -54,8 +55,6 @@ class EmbedHead(Head):
 
     def prepare(self, batch: Batch) -> Batch:
         """Count examples, by their first rows; without labels each row is there twice."""
-        if isinstance(self.settings.loss, Unsupervised):
-            batch = batch.repeat_twice()
         return dataclasses.replace(batch, target_positions={self.name: group_texts(batch)[0]})
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:

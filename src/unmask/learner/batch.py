@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from unmask.data.encoded import IGNORE_INDEX, EncodedRow, longest_first
 from unmask.model.attention import SequenceLayout
+from unmask.runtime.batching import arrays_of
 
-NO_POSITIONS = torch.zeros(0, dtype=torch.int64)
+EMPTY = torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -25,49 +26,46 @@ class Batch:
     there is none; target_positions: name -> (count,) int64, where there is one; progress: share of the run, 0 to 1.
     positions (n,) int64: the tokens of all whose outputs a task reads, position_counts (sequences,) int64, on the CPU:
     how many they are of each sequence. query_positions: the tokens whose hidden states the head reads; None: all.
-    copies: how often each sequence is in the batch; backward_pass: how many passes of the learner it has seen.
+    copies: how often each sequence is in the batch, one copy beside the other; backward_pass: how many passes of the
+    learner it has seen.
     """
 
     input_ids: Tensor
     token_type_ids: Tensor
-    flags: Tensor
     layout: SequenceLayout
     example: Tensor
     epoch: Tensor
     owner: Tensor
-    targets: Mapping[str, Tensor]
-    target_positions: Mapping[str, Tensor]
-    positions: Tensor
-    position_counts: Tensor
+    flags: Tensor = EMPTY
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    target_positions: Mapping[str, Tensor] = field(default_factory=dict)
+    positions: Tensor = EMPTY
+    position_counts: Tensor = EMPTY
     progress: float = 0.0
     query_positions: SequenceLayout | None = None
     copies: int = 1
     backward_pass: int = 0
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Batch":
-        """Make a batch without targets of the arrays of `runtime.Backend.run`."""
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], **fields: Any) -> "Batch":
+        """Make a batch of the arrays of `runtime.Backend.run`, and of other fields that it has."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        numbers = torch.arange(len(tensors["lengths"]))
-        return cls(
-            input_ids=tensors["input_ids"],
-            token_type_ids=tensors["token_type_ids"],
-            flags=NO_POSITIONS,
-            layout=SequenceLayout.packed(tensors["lengths"].tolist()),
-            example=numbers,
-            epoch=numbers,
-            owner=numbers,
-            targets={},
-            target_positions={},
-            positions=tensors.get("positions", NO_POSITIONS),
-            position_counts=tensors.get("position_counts", NO_POSITIONS),
-        )
+        lengths = tensors.pop("lengths").tolist()
+        numbers = torch.arange(len(lengths))
+        origin = {"example": numbers, "epoch": numbers, "owner": numbers}
+        return cls(layout=SequenceLayout.packed(lengths), **{**origin, **tensors, **fields})
 
     @property
     def lengths(self) -> Tensor:
         """(sequences,) int64, on the CPU: the tokens of each sequence."""
         mask = self.layout.attention_mask
         return torch.tensor(self.layout.lengths) if mask is None else mask.sum(1).cpu()
+
+    def token_keys(self) -> list[npt.NDArray[np.int64]]:
+        """The example, epoch and position of each token, by which numbers are drawn for it: (tokens,) each."""
+        lengths = torch.tensor(self.layout.lengths)
+        per_token = [x.repeat_interleave(lengths).numpy() for x in (self.example, self.epoch)]
+        return [*per_token, self.layout.position_ids.numpy()]
 
     @property
     def output_layout(self) -> SequenceLayout:
@@ -79,55 +77,17 @@ class Batch:
 
         The targets `name` and their positions are then counted in these.
         """
-        asked = self.layout.gather(self.target_positions[name])
-        assert asked.token_indices is not None
-        targets = self.targets[name][asked.token_indices]
+        queries = self.layout.gather(self.target_positions[name])
+        return self.with_targets(name, self.targets[name][queries.token_indices], query_positions=queries)
+
+    def with_targets(self, name: str, targets: Tensor, **changes: Any) -> "Batch":
+        """Return a copy with one more kind of target, or others of this kind. changes: of other fields."""
         return dataclasses.replace(
             self,
             targets={**self.targets, name: targets},
             target_positions={**self.target_positions, name: scored_positions(targets)},
-            query_positions=asked,
+            **changes,
         )
-
-    def repeat_twice(self) -> "Batch":
-        """Return a copy with each sequence twice, one copy beside the other: longest first, as before."""
-        assert self.query_positions is None, "query positions are chosen last"
-        layout = SequenceLayout.packed([length for length in self.layout.lengths for _ in range(2)])
-        sequences = torch.arange(self.num_sequences).repeat_interleave(2)
-        begins = self.layout.first_tokens[sequences].repeat_interleave(torch.tensor(layout.lengths))
-        places = begins + layout.position_ids
-
-        def twice(x: Tensor) -> Tensor:
-            return x[places if len(x) == len(self.input_ids) else sequences]
-
-        targets = {name: twice(target) for name, target in self.targets.items()}
-        counts = self.position_counts
-        if len(counts):
-            counts = counts.repeat_interleave(2)
-            moved = layout.first_tokens - self.layout.first_tokens[sequences]
-            parts = torch.split(self.positions, self.position_counts.tolist())
-            positions = torch.cat([part for part in parts for _ in range(2)]) + moved.repeat_interleave(counts)
-        else:
-            positions = self.positions
-        return dataclasses.replace(
-            self,
-            input_ids=twice(self.input_ids),
-            token_type_ids=twice(self.token_type_ids),
-            flags=twice(self.flags),
-            layout=layout,
-            example=twice(self.example),
-            epoch=twice(self.epoch),
-            owner=twice(self.owner),
-            targets=targets,
-            target_positions={name: scored_positions(target) for name, target in targets.items()},
-            positions=positions,
-            position_counts=counts,
-            copies=2 * self.copies,
-        )
-
-    def with_target_positions(self, name: str, positions: Tensor) -> "Batch":
-        """Return a copy for a loss with one more term, which has targets at these positions."""
-        return dataclasses.replace(self, target_positions={**self.target_positions, name: positions})
 
     @property
     def num_tokens(self) -> int:
@@ -142,15 +102,6 @@ class Batch:
     @property
     def num_sequences(self) -> int:
         return self.example.numel()
-
-    def with_targets(self, name: str, targets: Tensor, input_ids: Tensor | None = None) -> "Batch":
-        """Return a copy with one more kind of target; with other input_ids where an objective masks some."""
-        return dataclasses.replace(
-            self,
-            input_ids=self.input_ids if input_ids is None else input_ids,
-            targets={**self.targets, name: targets},
-            target_positions={**self.target_positions, name: scored_positions(targets)},
-        )
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, from which a GPU reads while it computes."""
@@ -175,35 +126,25 @@ class Batch:
         )
 
 
-def pack(rows: Sequence[EncodedRow], progress: float = 0.0) -> Batch:
-    """Put rows one after another, longest first (attention is cheapest so); equal lengths keep their order."""
-    rows = [rows[index] for index in longest_first(rows)]
+def pack(rows: Sequence[EncodedRow], progress: float = 0.0, copies: int = 1) -> Batch:
+    """Put rows one after another, longest first (attention is cheapest so); equal lengths keep their order.
+
+    copies: how often each row is put there.
+    """
+    rows = [rows[index] for index in longest_first(rows) for _ in range(copies)]
     common = [name for name in rows[0].targets if all(name in row.targets for row in rows)]
-    targets = {name: _concatenate([row.targets[name] for row in rows]) for name in common}
-    lengths, positions, counts = [len(row) for row in rows], NO_POSITIONS, NO_POSITIONS
-    own = [row.positions for row in rows if row.positions is not None]
-    if own:
-        begins = np.cumsum(lengths) - lengths
-        positions = _concatenate([begin + part for begin, part in zip(begins, own, strict=True)])
-        counts = torch.tensor([len(part) for part in own])
-    return Batch(
-        input_ids=_concatenate([row.input_ids for row in rows]),
-        token_type_ids=_concatenate([row.token_type_ids for row in rows]),
-        flags=_concatenate([row.flags for row in rows]),
-        layout=SequenceLayout.packed(lengths),
+    targets = {name: torch.from_numpy(np.concatenate([row.targets[name] for row in rows])) for name in common}
+    return Batch.from_arrays(
+        arrays_of(rows),
+        flags=torch.from_numpy(np.concatenate([row.flags for row in rows])),
         example=torch.tensor([row.example for row in rows]),
         epoch=torch.tensor([row.epoch for row in rows]),
         owner=torch.tensor([row.owner for row in rows]),
         targets=targets,
         target_positions={name: scored_positions(target) for name, target in targets.items()},
-        positions=positions,
-        position_counts=counts,
         progress=progress,
+        copies=copies,
     )
-
-
-def _concatenate(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts))
 
 
 def scored_positions(targets: Tensor) -> Tensor:

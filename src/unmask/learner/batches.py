@@ -5,6 +5,8 @@ g div N. Ranks take whole examples; packing changes the layout only.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from unmask.learner.batch import Batch, pack
 ORDER = 1  # what a hash is for
 
 
+@dataclass
 class Batches:
     """Which examples each step takes, as packed batches. `steps_per_epoch * examples_per_step` examples make an epoch.
 
@@ -25,23 +28,19 @@ class Batches:
     Raises UserError where some rank would have too few examples.
     """
 
-    def __init__(
-        self,
-        examples: SequenceSource,
-        examples_per_step: int,
-        seed: int,
-        gradient_accumulation_steps: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.examples, self.seed = examples, seed
-        self.examples_per_step, self.gradient_accumulation_steps = examples_per_step, gradient_accumulation_steps
-        self.rank, self.world_size = rank, world_size
-        if world_size > 1 and examples_per_step < world_size * gradient_accumulation_steps:
+    examples: SequenceSource
+    examples_per_step: int
+    seed: int
+    gradient_accumulation_steps: int = 1
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.world_size > 1 and self.examples_per_step < self.world_size * self.gradient_accumulation_steps:
             raise UserError(
                 "a step has too few sequences for so many processes",
-                given=f"{examples_per_step} sequences in {world_size} processes times "
-                f"{gradient_accumulation_steps} micro-batches",
+                given=f"{self.examples_per_step} sequences in {self.world_size} processes times "
+                f"{self.gradient_accumulation_steps} micro-batches",
                 hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
             )
 
@@ -63,26 +62,23 @@ class Batches:
             result += [(int(number), int(epoch)) for number in chosen]
         return result
 
-    def step(self, start: int, progress: float = 0.0) -> list[Batch]:
-        """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
-        that parts are of equal size; rows that one owner needs together stay so."""
+    def step(self, start: int, progress: float = 0.0, copies: int = 1) -> list[Batch]:
+        """The micro-batches of the step that begins after `start` examples, with each row so often. Examples are dealt
+        out by length, so that parts are of equal size; rows that one owner needs together stay so."""
         rows = self.examples.rows(self.example_epochs(start, self.examples_per_step))
         rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
-        groups = [[row] for row in rows]
-        if isinstance(self.examples, RowSequences) and self.examples.together:
-            owned: dict[tuple[int, int], list[EncodedRow]] = {}
-            for row in rows:
-                owned.setdefault((row.epoch, row.owner), []).append(row)
-            groups = list(owned.values())
-        dealt = [
-            [row for group in groups[part :: self.gradient_accumulation_steps] for row in group]
-            for part in range(self.gradient_accumulation_steps)
-        ]
-        return [pack(part, progress) for part in dealt if part]
+        together = isinstance(self.examples, RowSequences) and self.examples.together
+        groups: dict[tuple[int, int], list[EncodedRow]] = {}
+        for row in rows:
+            groups.setdefault((row.epoch, row.owner if together else row.example), []).append(row)
+        dealt: list[list[EncodedRow]] = [[] for _ in range(self.gradient_accumulation_steps)]
+        for part, group in zip(cycle(dealt), groups.values(), strict=False):
+            part.extend(group)
+        return [pack(part, progress, copies) for part in dealt if part]
 
 
 def evaluation_batches(examples: SequenceSource, tokens_per_batch: int, max_tokens: int) -> Iterator[Batch]:
-    """Examples once each, for evaluation: packed by length, `tokens` tokens at a time, about `limit` in all.
+    """Examples once each, for evaluation: packed by length, `tokens_per_batch` at a time, about `max_tokens` in all.
 
     Where not all fit, they are taken evenly over the whole.
     """

@@ -27,15 +27,16 @@ class Head(nn.Module, ABC):
     `batch.output_layout`.
     output: what the outputs are called by a `Backend`; pretrained_prefixes: of the saved modules that pretraining
     trains as well; uses_in_batch_negatives: whether the loss of an example depends on the others of the batch;
-    keeps_rows_together: whether the rows of one example must be in one batch; reads_first: whether the first hidden
-    state of each sequence is all that is read; shared_settings: in what two schemas must agree, beside name, labels and
-    shapes, for the weights of the head to mean the same in both.
+    keeps_rows_together: whether the rows of one example must be in one batch; copies: how often each row is in a batch
+    of training; reads_first: whether the first hidden state of each sequence is all that is read; shared_settings: in
+    what two schemas must agree, beside name, labels and shapes, for the weights of the head to mean the same in both.
     """
 
     output = "logits"
     pretrained_prefixes: Sequence[str] = ()
     uses_in_batch_negatives = False
     keeps_rows_together = False
+    copies = 1
     reads_first = False
     shared_settings: Sequence[str] = ()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,8 @@ class Loss:
         """Compute this micro-batch's share of the step's loss, where `counts` are those of the whole step."""
         terms = [term.sum * (term.weight / max(1, counts[name])) for name, term in self.terms.items()]
         return torch.stack(terms).sum()
+
+
+# FSDP2 looks for the tensors in what a learner returns: it must know when a backward pass begins
+for kind in (Loss, LossTerm):
+    _pytree.register_dataclass(kind)

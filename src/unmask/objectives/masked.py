@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from unmask.config import config, setting
@@ -19,8 +19,6 @@ from unmask.schedules import interpolate
 from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
-
-TextTokenIds = NDArray[np.int64] | int  # the ids of the pieces that stand for text; a number: it and all after it
 
 
 @config
@@ -46,56 +44,42 @@ class Masked:
         if self.mask_replace_prob + self.random_replace_prob > 1:
             raise ValueError("mask_replace_prob + random_replace_prob must not be above 1")
 
-    def mask_prob_at(self, progress: float) -> float:
-        end = self.mask_prob if self.final_mask_prob is None else self.final_mask_prob
-        return interpolate(self.mask_prob, end, progress)
-
-    def build(self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds) -> "MaskedObjective":
+    def build(self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: ArrayLike) -> "MaskedObjective":
         return MaskedObjective(self, encoder, mask_token_id, text_token_ids)
 
 
 class MaskedObjective(nn.Module):
-    """mask_token_id: of [MASK]; text_token_ids: ids that a random token is drawn from, or the first one of them."""
+    """mask_token_id: of [MASK]; text_token_ids: ids that a random token is drawn from."""
 
-    def __init__(
-        self, settings: Masked, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds
-    ) -> None:
+    def __init__(self, settings: Masked, encoder: EncoderConfig, mask_token_id: int, text_token_ids: ArrayLike) -> None:
         super().__init__()
-        self.settings = settings
-        self.mask_token_id = mask_token_id
-        self.text_token_ids = (
-            np.arange(text_token_ids, encoder.vocab_size)
-            if isinstance(text_token_ids, int)
-            else np.asarray(text_token_ids)
-        )
+        self.settings, self.mask_token_id = settings, mask_token_id
+        self.text_token_ids = np.asarray(text_token_ids)
         self.head = MLMHead(encoder)
 
     def prepare(self, batch: Batch, seed: int, settings: Masked | None = None) -> Batch:
-        """Choose places by a hash of (seed, example, epoch, place); hide 80 %, replace 10 %, keep 10 %.
+        """Choose positions by a hash of (seed, example, epoch, position); mask 80 %, replace 10 %, leave 10 %.
 
-        By word, all pieces of a word share the draw of its first piece; their fates are drawn one by one.
+        By word, all tokens of a word share the draw of its first token; what becomes of them is drawn one by one.
         settings: others than the objective's own, for a fixed evaluation mask.
         """
         settings = settings or self.settings
-        lengths = torch.tensor(batch.layout.lengths)
-        example = batch.example.repeat_interleave(lengths).numpy()
-        epoch = batch.epoch.repeat_interleave(lengths).numpy()
-        place = batch.layout.position_ids.numpy()
+        example, epoch, position = batch.token_keys()
         flags, ids = batch.flags.numpy(), batch.input_ids.numpy()
-        drawn = place
+        drawn = position
         if settings.unit == "word":
-            # the last place at or before each one where a word, a special piece or a sequence starts
-            starts = (flags & (WORD_START | SPECIAL_TOKEN) > 0) | (place == 0)
-            drawn = place[np.maximum.accumulate(np.where(starts, np.arange(len(place)), 0))]
+            # the last position at or before each one where a word, a special token or a sequence starts
+            starts = (flags & (WORD_START | SPECIAL_TOKEN) > 0) | (position == 0)
+            drawn = position[np.maximum.accumulate(np.where(starts, np.arange(len(position)), 0))]
         chance = hash_uniform(seed, CHOICE, example, epoch, drawn)
-        chosen = (chance < settings.mask_prob_at(batch.progress)) & (flags & SPECIAL_TOKEN == 0)
-        fate = hash_uniform(seed, FATE, example, epoch, place)
-        drawn_piece = hash_uniform(seed, REPLACEMENT, example, epoch, place) * len(self.text_token_ids)
-        other = self.text_token_ids[drawn_piece.astype(np.int64)]
-        mask_share, random_share = settings.mask_replace_prob, settings.random_replace_prob
-        hidden = np.where(fate < mask_share, self.mask_token_id, ids)
-        replaced = (fate >= mask_share) & (fate < mask_share + random_share)
-        hidden = np.where(replaced, other, hidden)
+        mask_prob = interpolate(settings.mask_prob, settings.final_mask_prob or settings.mask_prob, batch.progress)
+        chosen = (chance < mask_prob) & (flags & SPECIAL_TOKEN == 0)
+        fate = hash_uniform(seed, FATE, example, epoch, position)
+        random = hash_uniform(seed, REPLACEMENT, example, epoch, position) * len(self.text_token_ids)
+        masked = fate < settings.mask_replace_prob
+        replaced = ~masked & (fate < settings.mask_replace_prob + settings.random_replace_prob)
+        hidden = np.where(masked, self.mask_token_id, ids)
+        hidden = np.where(replaced, self.text_token_ids[random.astype(np.int64)], hidden)
         return batch.with_targets(
             "masked",
             torch.from_numpy(np.where(chosen, ids, IGNORE_INDEX)),

@@ -7,23 +7,21 @@ from torch import Tensor, nn
 
 from unmask.config import config, setting
 from unmask.learner.batch import Batch
+from unmask.learner.head import init_linear
 from unmask.learner.loss import LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooler
-from unmask.objectives.masked import TextTokenIds
 
 
 @config
 class NextSentence:
-    """Settings of next-sentence prediction. The pairs are formed where the data is read (data/batches.py)."""
+    """Settings of next-sentence prediction. The pairs are formed where the data is read (data/sequences.py)."""
 
     name: Literal["next_sentence"] = "next_sentence"
     weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
 
-    def build(
-        self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds
-    ) -> "NextSentenceObjective":
+    def build(self, encoder: EncoderConfig, *_: object) -> "NextSentenceObjective":
         return NextSentenceObjective(self, encoder)
 
 
@@ -34,9 +32,7 @@ class NextSentenceObjective(nn.Module):
         super().__init__()
         self.settings = settings
         self.pooler = Pooler(encoder)
-        self.head = nn.Linear(encoder.hidden_size, 2)
-        nn.init.normal_(self.head.weight, std=encoder.initializer_range)
-        nn.init.zeros_(self.head.bias)
+        self.head = init_linear(nn.Linear(encoder.hidden_size, 2), encoder)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch

@@ -38,12 +38,12 @@ from unmask.report.results import pretraining_entry
 from unmask.runtime.predictor import load
 from unmask.tasks import Task
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
+from unmask.train.choices import choose_threads
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
 from unmask.train.rows import RowReader, prepare_rows
 from unmask.train.run import environment
-from unmask.train.threads import ThreadChoice, choose_threads
 from unmask.version import __version__
 
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
@@ -208,8 +208,8 @@ class Quickstart:
             facts = self.results["environment"]
             if "tokens_per_second" not in facts:
                 work.show("measuring threads")
-                choice = self._fastest_threads(recipe, corpus)
-                facts |= {"threads": choice.threads, "tokens_per_second": choice.tokens_per_second}
+                threads, speed = self._fastest_threads(recipe, corpus)
+                facts |= {"threads": threads, "tokens_per_second": speed}
                 files.write_json(self.folder / "results.json", self.results)
             seconds = self.plan.pretraining_seconds(facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
@@ -227,7 +227,7 @@ class Quickstart:
             )
         return done
 
-    def _fastest_threads(self, recipe: PretrainRecipe, corpus: shards.Shards) -> ThreadChoice:
+    def _fastest_threads(self, recipe: PretrainRecipe, corpus: shards.Shards) -> tuple[int, float | None]:
         recipe = fit_to_corpus(recipe, corpus.tokenizer)
         learner, batches = build_learner(recipe, corpus.tokenizer), build_batches(recipe, corpus)
         seconds = max(1.0, MEASURING * self.request.seconds)

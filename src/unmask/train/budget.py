@@ -6,14 +6,14 @@ Everything that changes over a run is a function of its progress, the share of t
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from unmask.config import config, setting
+from unmask.config import by_name, config, setting
 from unmask.messages import message
 from unmask.schedules import AnySchedule, Linear
-from unmask.train.optim import AdamW, AnyOptimizer
+from unmask.train.device import PrecisionName
+from unmask.train.optim import OptimizerConfig
 from unmask.train.parallel import ParallelMode
-from unmask.train.precision import PrecisionName
 
 CompileMode = Literal["auto", "always", "never"]
 
@@ -58,13 +58,15 @@ class TrainConfig:
     """How to train: how long, with which optimiser and schedule, how often to look and to save."""
 
     budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
-    optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
+    optimizer: Annotated[OptimizerConfig, by_name()] = setting(
+        default_factory=OptimizerConfig, description="how weights are updated"
+    )
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
     max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
     gradient_accumulation_steps: int = setting(default=1, ge=1, description="micro-batches per step, for less memory")
     parallel: ParallelMode = setting(default="ddp", description="several processes: ddp replicates, fsdp shards")
     precision: PrecisionName = setting(default="auto", description="matrix products; auto: bfloat16 where a GPU has it")
-    compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs, if faster")
+    compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs")
     gradient_checkpointing: bool = setting(default=False, description="recompute activations: less memory, more time")
     threads: int | None = setting(default=None, ge=1, description="of the CPU; measured when a run begins if not given")
     ema: float | None = setting(default=None, gt=0, lt=1, description="average the weights over this share of the run")

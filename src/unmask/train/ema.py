@@ -1,6 +1,6 @@
 """EMA: exponential moving average of the weights, over a share of the run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,42 +20,39 @@ class EMA:
     def __init__(self, learner: nn.Module, span: float) -> None:
         self.span = span
         learning = {name: p for name, p in learner.named_parameters() if p.requires_grad}
-        self.names, self._learning = list(learning), list(learning.values())
-        self._averages = [parameter.detach().clone() for parameter in self._learning]
+        self._learning: list[Tensor] = list(learning.values())
+        self._averages = {name: parameter.detach().clone() for name, parameter in learning.items()}
 
     @torch.no_grad()
     def update(self, previous_progress: float, progress: float) -> None:
         """Take the weights in, after an update that brought the run from `previous_progress` to `progress`."""
         new = ema_weight(previous_progress, progress, self.span)
         if new > 0:
-            torch._foreach_lerp_(self._averages, [p.detach() for p in self._learning], new)
+            torch._foreach_lerp_(list(self._averages.values()), self._learning, new)
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """Within it the learner has the averaged weights."""
-        self._swap()
+        own = [parameter.detach().clone() for parameter in self._learning]
+        self.copy_to_learner()
         try:
             yield
         finally:
-            self._swap()
+            self._set_weights(own)
 
-    @torch.no_grad()
     def copy_to_learner(self) -> None:
         """Leave the learner with the averaged weights."""
-        for parameter, mean in zip(self._learning, self._averages, strict=True):
-            parameter.copy_(mean)
+        self._set_weights(self._averages.values())
 
     @torch.no_grad()
-    def _swap(self) -> None:
-        for parameter, mean in zip(self._learning, self._averages, strict=True):
-            kept = parameter.detach().clone()
-            parameter.copy_(mean)
-            mean.copy_(kept)
+    def _set_weights(self, weights: Iterable[Tensor]) -> None:
+        for parameter, weight in zip(self._learning, weights, strict=True):
+            parameter.copy_(weight)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, self._averages, strict=True))
+        return self._averages
 
     @torch.no_grad()
     def load_state_dict(self, means: Mapping[str, Tensor]) -> None:
-        for name, mean in self.state_dict().items():
+        for name, mean in self._averages.items():
             mean.copy_(local_shard(means[name], mean))

@@ -86,26 +86,32 @@ def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group
     """A class of settings and all below it, in the order of the recipe. values: the defaults at this key, which may
     differ from those of the class."""
     fields: dict[str, FieldInfo] = cls.__pydantic_fields__
-    settings, below = [], []
+    settings, below, choice = [], [], _choice(cls)
     for name, field in fields.items():
         default = getattr(values, name) if isinstance(values, cls) else field.get_default(call_default_factory=True)
         classes = config_classes(field.annotation)
         below += [(inner, f"{key}.{name}".lstrip("."), default) for inner in classes]
-        if name != "name":
+        if name != "name" or choice is None:
             shown = _format_value(default)
             settings.append(Setting(name, _allowed(field, classes), shown, field.description or "", bool(classes)))
     if cls is EncoderConfig:
         settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "a name for several of the settings below"))
     description = (cls.__doc__ or "").partition("\n")[0]
-    yield Group((), key, fields["name"].default if "name" in fields else None, description, tuple(settings))
+    yield Group((), key, choice, description, tuple(settings))
     for inner in below:
         yield from _groups(*inner)
+
+
+def _choice(cls: type[Any]) -> str | None:
+    """The name by which a recipe chooses this class among others, if it does."""
+    field = cls.__pydantic_fields__.get("name")
+    return field.default if field is not None and len(typing.get_args(field.annotation)) == 1 else None
 
 
 def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
     """The values of a setting, in words: `whole number, at least 1`. classes: of groups of settings that it may be."""
     if classes:
-        names = [inner.__pydantic_fields__["name"].default for inner in classes if hasattr(inner, "name")]
+        names = [choice for inner in classes if (choice := _choice(inner)) is not None]
         group = message("list of groups") if typing.get_origin(field.annotation) is list else message("group")
         return message("{group}; name: {names}", group, ", ".join(names)) if names else group
     limits = [

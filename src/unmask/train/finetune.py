@@ -17,9 +17,7 @@ from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.learner.batches import Batches
-from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
-from unmask.learner.word_dropout import TokenMasking
 from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
@@ -203,9 +201,8 @@ def _build_learner(
     encoder = loaded.encoder(dropout=recipe.dropout) if recipe.pretrained else Encoder(config)
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
-    masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
-    regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
-    learner = TaskLearner(encoder, head, masking, regulariser)
+    mask_token_id = opened.tokenizer.mask_token_id if recipe.mask_prob else 0
+    learner = TaskLearner(encoder, head, recipe.regularisation, recipe.mask_prob, mask_token_id)
     origin = transfer.load_task_head(loaded, learner, task, recipe.transfer) if recipe.pretrained else "new"
     transfer.set_trainable(learner, recipe.transfer)
     return learner, {task.name: origin}

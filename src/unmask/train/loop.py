@@ -3,8 +3,12 @@
 import dataclasses
 import math
 import time
+from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -16,12 +20,10 @@ from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
-from unmask.learner.prefetch import Prefetch
 from unmask.train.budget import Budget, TrainConfig
-from unmask.train.norms import layer_norms
+from unmask.train.device import Precision, resolve_precision
 from unmask.train.optim import set_lr
-from unmask.train.parallel import World
-from unmask.train.precision import Precision, resolve_precision
+from unmask.train.parallel import World, is_distributed, sum_of_squares
 
 DROPOUT = 21  # what a hash is for
 PREFETCH_STEPS = 2  # steps whose batches are being prepared
@@ -32,13 +34,12 @@ NORM_SAMPLES = 100  # times in a run at which the norms of each layer are taken
 @dataclass
 class LoopState:
     """How far a run is: all that resuming needs beside the weights. examples: read; seconds: spent in all, pauses
-    not counted; skipped: steps left out because their loss or gradient was no finite number."""
+    not counted."""
 
     step: int = 0
     examples: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Clock:
     """Progress as a share of the budget; wall-clock goes on where an interrupted run stopped."""
 
     def __init__(self, budget: Budget, batches: Batches, state: LoopState) -> None:
-        self.budget, self.state = budget, state
+        self.budget = budget
         self.steps = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
         self._started = time.monotonic() - state.seconds
 
@@ -76,12 +77,44 @@ class Clock:
 
     def progress(self, step: int, seconds: float) -> float:
         """After `step` updates and `seconds`. Counted in steps, the seconds do not matter."""
-        done = seconds / self.budget.amount if self.steps is None else step / self.steps
-        return min(1.0, done)
+        return min(1.0, seconds / self.budget.amount if self.steps is None else step / self.steps)
 
     def step_share(self, seconds: float) -> float:
-        """What of the budget a step takes, that takes so long."""
+        """The share of the budget of a step that takes so long."""
         return seconds / self.budget.amount if self.steps is None else 1 / self.steps
+
+
+class Prefetch:
+    """The batches of this step and of those to come, prepared in a thread while the network learns."""
+
+    def __init__(self, learner: Learner, batches: Batches, seed: int, world: World) -> None:
+        self.learner, self.batches, self.seed, self.world = learner, batches, seed, world
+        self._steps: deque[Future[list[Batch]]] = deque()
+        torch.get_num_threads()  # a thread in which torch has not yet been asked takes over the setting of another one
+        # each thread has this setting for itself: with more, torch would keep a second pool of threads busy, with which
+        # training on both of two cores took more than twice as long
+        self._worker = ThreadPoolExecutor(1, "prefetch", torch.set_num_threads, (1,))
+
+    def request(self, examples: int, progress: float) -> None:
+        """Prepare one more step, for the progress that is foreseen. examples: read before this step."""
+        start = examples + len(self._steps) * self.batches.examples_per_step
+        self._steps.append(self._worker.submit(self._prepare, start, progress))
+
+    def _prepare(self, start: int, progress: float) -> list[Batch]:
+        step = self.batches.step(start, progress, self.learner.copies)
+        prepared = [self.learner.prepare(batch, self.seed) for batch in step]
+        return [batch.pin_memory() for batch in prepared] if self.world.on_gpu else prepared
+
+    def get(self, ahead: int) -> list[Batch]:
+        """The batches of this step (0) or of a later one, on the device. Raises what preparing them raised."""
+        return [batch.to(self.world.device) for batch in self._steps[ahead].result()]
+
+    def finish(self) -> None:
+        """Drop the batches of this step: the next one begins."""
+        self._steps.popleft()
+
+    def close(self) -> None:
+        self._worker.shutdown(cancel_futures=True)
 
 
 def train_steps(
@@ -102,30 +135,13 @@ def train_steps(
     plain, clock = world.unwrap(learner), Clock(Budget.parse(settings.budget), batches, state)
     precision = resolve_precision(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    requested, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
+    took, now = 0.0, clock.progress(state.step, state.seconds)
     bad = 0  # steps in a row that were left out
-
-    def make(start: int, progress: float) -> list[Batch]:
-        made = [plain.prepare(batch, seed) for batch in batches.step(start, progress)]
-        return [batch.pin_memory() for batch in made] if world.on_gpu else made
-
-    def request(step: int) -> None:
-        """Have the batches of a step prepared, for the progress that is foreseen."""
-        nonlocal requested
-        ready.request(requested, clock.progress(step, state.seconds))
-        requested += batches.examples_per_step
-
-    def received() -> tuple[list[Batch], float]:
-        """The next batches, on the device, and for how many seconds they were waited for."""
-        waiting = time.monotonic()
-        micro = ready.get()
-        return [batch.to(world.device) for batch in micro], time.monotonic() - waiting
-
-    with Prefetch(make) as ready:
+    with closing(Prefetch(plain, batches, seed, world)) as prefetch:
         for ahead in range(PREFETCH_STEPS):
-            request(state.step + ahead)
-        micro = received()[0] if now < 1 else []
-        while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
+            prefetch.request(state.examples, clock.progress(state.step + ahead, state.seconds))
+        micro = prefetch.get(0) if now < 1 else []
+        while now < 1:  # `now` is what was yielded last: a run ends with a step whose progress is 1
             counts, tokens, begun = _global_counts(world, micro, clock.seconds())
             since = clock.progress(state.step, begun)
             # the rate of a step is that of its middle
@@ -139,10 +155,11 @@ def train_steps(
             norms = layer_norms(plain, world) if watch else None
             length = world.clip_grad_norm(parameters, settings.max_grad_norm)
             # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
-            request(state.step + PREFETCH_STEPS)
-            micro, waited = received()
-            norm = float(length)
-            *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
+            prefetch.request(state.examples, clock.progress(state.step + PREFETCH_STEPS, state.seconds))
+            waiting = time.monotonic()
+            micro = prefetch.get(1)
+            waited, norm = time.monotonic() - waiting, float(length)
+            *figures, ended = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
             loss, parts = figures[0], dict(zip(counts, figures[1:], strict=True))
             if math.isfinite(norm) and math.isfinite(loss):
                 bad = 0
@@ -153,40 +170,22 @@ def train_steps(
                     _skip_step(state, bad, loss, norm, lr)
             state.step += 1
             state.examples += batches.examples_per_step
+            prefetch.finish()
             state.tokens += tokens
-            state.seconds = told
-            took = told - begun
-            now = clock.progress(state.step, told)
-            yield Step(
-                state.step,
-                since,
-                now,
-                loss,
-                parts,
-                lr,
-                norm,
-                tokens,
-                took,
-                waited,
-                told,
-                norms,
-                bad > 0,
-            )
+            state.seconds = ended
+            took, now = ended - begun, clock.progress(state.step, ended)
+            yield Step(state.step, since, now, loss, parts, lr, norm, tokens, took, waited, ended, norms, bad > 0)
 
 
 def _global_counts(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[str, int], int, float]:
     """Of a whole step: how many places are scored, by name; tokens; the seconds of the main process."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for batch in micro:
-        for name, value in batch.target_counts.items():
-            counts[name] = counts.get(name, 0) + value
+        counts.update(batch.target_counts)
     tokens = sum(batch.num_tokens for batch in micro)
-    *summed, tokens_of_all, told = world.sum([*counts.values(), tokens, seconds if world.is_main else 0.0])
-    return (
-        {name: round(value) for name, value in zip(counts, summed, strict=True)},
-        round(tokens_of_all),
-        told,
-    )
+    *summed, seconds = world.sum([*counts.values(), tokens, seconds if world.is_main else 0.0])
+    *totals, all_tokens = map(round, summed)
+    return dict(zip(counts, totals, strict=True)), all_tokens, seconds
 
 
 def _accumulate(
@@ -198,7 +197,7 @@ def _accumulate(
     Sums are divided once, by the counts over all micro-batches and processes. Dividing each micro-batch by its own
     count, and the sum by their number, would weigh a place by how many others are scored beside it.
     """
-    told = []
+    results = []
     passes = world.unwrap(learner).backward_passes
     turns = [dataclasses.replace(batch, backward_pass=turn) for batch in micro for turn in range(passes)]
     for number, batch in enumerate(turns, start=1):
@@ -208,32 +207,44 @@ def _accumulate(
                 share = outcome.share(counts)
             # engines average over processes what is to be added up
             (share * world.size).backward()
-        totals = {name: part.sum.detach() for name, part in outcome.terms.items()}
         none = torch.zeros_like(share)
-        parts = [totals.get(name, none) / max(1, counts[name]) for name in counts]
-        told.append(torch.stack([share.detach(), *parts]))
-    return torch.stack(told).sum(0)
+        sums = [outcome.terms[name].sum.detach() if name in outcome.terms else none for name in counts]
+        means = [total / max(1, counts[name]) for name, total in zip(counts, sums, strict=True)]
+        results.append(torch.stack([share.detach(), *means]))
+    return torch.stack(results).sum(0)
+
+
+@torch.no_grad()
+def layer_norms(learner: Learner, world: World) -> dict[str, list[float]]:
+    """Whether gradients reach the lower layers, and whether activations stay in bounds.
+
+    `gradient`: 2-norms of the gradients of the embeddings and of each block, bottom to top, as backward left them;
+    `activation`: root mean squares of the hidden states after each of these, in the pass that the encoder watched last.
+    """
+    layers = [learner.encoder.embeddings, *learner.encoder.blocks]
+    gradients = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in layers]
+    squares = [sum_of_squares(each) for each in gradients]
+    if is_distributed(*chain.from_iterable(gradients)):
+        squares = world.sum(squares)
+    return {
+        "gradient": [math.sqrt(total) for total in squares],
+        "activation": [float(norm) for norm in learner.encoder.activation_norms or ()],
+    }
 
 
 def _skip_step(state: LoopState, bad: int, loss: float, norm: float, lr: float) -> None:
-    """Count and report a step that is left out; raises UserError when there are too many in a row."""
+    """Report a step that is left out; raises UserError when there are too many in a row."""
     if bad > MAX_SKIPPED_STEPS:
         raise UserError(
             f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
             given=[
-                f"loss {loss}",
-                f"gradient norm {norm}",
-                f"learning rate {lr:.2g}",
+                f"loss {loss}, gradient norm {norm}, learning rate {lr:.2g}",
                 f"skipped before: {MAX_SKIPPED_STEPS} steps in a row",
             ],
-            hint=[
-                "the last checkpoint is kept, if there is one",
-                "start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup_ratio",
-            ],
+            hint="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup_ratio",
         )
-    state.skipped += 1
-    shown, length = str(round(loss, 4)), str(round(norm, 4))
-    console.note("step {step} skipped: loss is {loss}, gradient norm {norm}", state.step + 1, shown, length)
+    values = str(round(loss, 4)), str(round(norm, 4))
+    console.note("step {step} skipped: loss is {loss}, gradient norm {norm}", state.step + 1, *values)
 
 
 @torch.no_grad()

@@ -1,13 +1,12 @@
 """Optimisers: AdamW, and Muon for the matrices of the blocks."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from unmask.config import by_name, config, discriminator_with_default, setting, tagged
+from unmask.config import config, setting
 from unmask.learner.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import full_tensor, local_shard
@@ -15,27 +14,39 @@ from unmask.train.parallel import full_tensor, local_shard
 # Muon: learning rate of the matrices, as a multiple of the rest's (docs/studies.md, "What a run begins with, and the
 # optimiser")
 MATRIX_FACTOR = 2.0
+MOMENTUM = 0.95  # decay of the mean of the matrices' gradients
+# AdamW: decay of the mean of gradients, and what is added to the denominator
+BETA1, EPS = 0.9, 1e-6
+
+
+PEAK_LR = {"adamw": 1e-3, "muon": 2e-3}  # in pretraining
 
 
 @config
-class AdamW:
-    """AdamW (Loshchilov and Hutter 2019), bias-corrected. Norms, biases and embeddings are not decayed."""
+class OptimizerConfig:
+    """Settings of the optimiser.
 
-    name: Literal["adamw"] = "adamw"
+    adamw: AdamW (Loshchilov and Hutter 2019), bias-corrected. Norms, biases and embeddings are not decayed.
+
+    muon: Muon on the matrices of the blocks, AdamW on all else: embeddings, heads, norms, biases. An update of a matrix
+    is its averaged gradient with all singular values set to about one (Jordan et al. 2024, "Muon: an optimizer for
+    hidden layers"), times 0.2 sqrt(longer side), which gives it the size of AdamW's updates (Liu et al. 2025, arXiv
+    2502.16982, section 2.2), so that both can share a learning rate and decay.
+    """
+
+    name: Literal["adamw", "muon"] = setting(default="adamw", description="muon: for the matrices of the blocks")
     lr: float | None = setting(
         default=None,
         gt=0,
         description="peak learning rate; if not given 1e-3 (muon: 2e-3), "
         "in fine-tuning 5e-4 x min(1, (256 / hidden_size)^2)",
     )
-    beta1: float = setting(default=0.9, ge=0, lt=1, description="decay of the mean of gradients")
     beta2: float = setting(default=0.98, ge=0, lt=1, description="decay of the mean of squared gradients")
-    eps: float = setting(default=1e-6, gt=0, description="added to the denominator")
     weight_decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
     @property
     def peak_lr(self) -> float:
-        return 1e-3 if self.lr is None else self.lr
+        return PEAK_LR[self.name] if self.lr is None else self.lr
 
 
 def default_finetune_lr(hidden_size: int) -> float:
@@ -44,77 +55,34 @@ def default_finetune_lr(hidden_size: int) -> float:
     return 5e-4 * min(1.0, (256 / hidden_size) ** 2)
 
 
-@config
-class Muon(AdamW):
-    """Muon on the matrices of the blocks, AdamW on all else: embeddings, heads, norms, biases.
-
-    An update of a matrix is its averaged gradient with all singular values set to about one (Jordan et al. 2024,
-    "Muon: an optimizer for hidden layers"), times 0.2 sqrt(longer side), which gives it the size of AdamW's
-    updates (Liu et al. 2025, arXiv 2502.16982, section 2.2), so that both can share a learning rate and decay.
+def build_optimizer(settings: OptimizerConfig, learner: Learner) -> torch.optim.Optimizer:
+    """Optimiser over the parameters that learn, in groups by learning rate and weight decay, with the `lr_factors` and
+    `no_weight_decay` of the learner. `fused` is torch's one-kernel form of the same update.
     """
-
-    name: Literal["muon"] = "muon"  # type: ignore[assignment]
-    momentum: float = setting(default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients")
-
-    @property
-    def peak_lr(self) -> float:
-        return 2e-3 if self.lr is None else self.lr
-
-
-AnyOptimizer = Annotated[
-    Annotated[AdamW, tagged("adamw")] | Annotated[Muon, tagged("muon")],
-    setting(discriminator=discriminator_with_default("adamw")),
-    by_name(),
-]
-
-
-def build_optimizer(settings: AdamW | Muon, learner: Learner) -> torch.optim.Optimizer:
-    """Optimiser of a learner, with its `lr_factors` and `no_weight_decay`."""
-    return build_param_groups(settings, learner, learner.lr_factors, learner.no_weight_decay)
-
-
-def build_param_groups(
-    settings: AdamW | Muon,
-    learner: nn.Module,
-    lr_factors: Mapping[str, float] | None = None,
-    no_weight_decay: Sequence[str] = (),
-) -> torch.optim.Optimizer:
-    """Optimiser over the parameters that learn, in groups by learning rate and weight decay.
-
-    lr_factors: prefix of parameter names -> factor on their learning rate, all that match are multiplied;
-    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay. `fused` is torch's
-    one-kernel form of the same update.
-    """
-    muon = settings if isinstance(settings, Muon) else None
-    kinds: list[dict[str, Any]] = [{"weight_decay": settings.weight_decay}, {"weight_decay": 0.0}]
-    if muon is not None:
-        turned = {"weight_decay": muon.weight_decay, "factor": MATRIX_FACTOR, "momentum": muon.momentum}
-        kinds += [{"stacked": count, **turned} for count in (1, 2, 3)]
-    decayed, plain = 0, 1
-    stacked = _stacked(learner)
-    found: list[dict[float, list[nn.Parameter]]] = [{} for _ in kinds]  # of each kind, by factor
+    muon, stacked = settings.name == "muon", _stacked(learner)
+    # by weight decay, matrices in each parameter (0: for AdamW) and factor on the learning rate
+    groups: dict[tuple[float, int, float], list[nn.Parameter]] = {}
     for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
             continue
-        matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
-        if not matrix or name.startswith(tuple(no_weight_decay)):
-            kind = plain
-        elif muon is not None and ".blocks." in f".{name}":
-            kind = plain + stacked.get(parameter, 1)
-        else:
-            kind = decayed
-        factor = math.prod(factor for prefix, factor in (lr_factors or {}).items() if name.startswith(prefix))
-        found[kind].setdefault(factor, []).append(parameter)
-    groups = [
-        {"params": parameters, **kind, "factor": kind.get("factor", 1.0) * factor}
-        for kind, alike in zip(kinds, found, strict=True)
-        for factor, parameters in alike.items()
-    ]
-    return (torch.optim.AdamW if muon is None else MuonWithAdamW)(
-        groups,
+        factor = math.prod(factor for prefix, factor in learner.lr_factors.items() if name.startswith(prefix))
+        decay, matrices = settings.weight_decay, 0
+        if parameter.ndim < 2 or ".embeddings." in f".{name}" or name.startswith(tuple(learner.no_weight_decay)):
+            decay = 0.0
+        elif muon and ".blocks." in f".{name}":
+            matrices = stacked.get(parameter, 1)
+            factor *= MATRIX_FACTOR
+        groups.setdefault((decay, matrices, factor), []).append(parameter)
+    return (MuonWithAdamW if muon else torch.optim.AdamW)(
+        [
+            {"params": parameters, "weight_decay": decay, "stacked": matrices, "factor": factor}
+            for (decay, matrices, factor), parameters in sorted(
+                groups.items(), key=lambda group: (group[0][1], -group[0][0])
+            )
+        ],
         lr=settings.peak_lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
+        betas=(BETA1, settings.beta2),
+        eps=EPS,
         fused=True,
     )
 
@@ -131,7 +99,7 @@ def _stacked(learner: nn.Module) -> dict[Tensor, int]:
 
 
 class MuonWithAdamW(torch.optim.AdamW):
-    """Muon for the groups that say how many matrices are `stacked` in each parameter, AdamW for the others.
+    """Muon for the groups whose parameters hold matrices (`stacked`: how many), AdamW for the others.
 
     torch's own Muon works in bfloat16, which takes longer than the whole step on a CPU without such units.
     """
@@ -140,7 +108,7 @@ class MuonWithAdamW(torch.optim.AdamW):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         assert closure is None, "the loss is computed before"
         every = self.param_groups
-        self.param_groups = [group for group in every if "stacked" not in group]
+        self.param_groups = [group for group in every if not group["stacked"]]
         try:
             super().step()
         finally:
@@ -148,10 +116,10 @@ class MuonWithAdamW(torch.optim.AdamW):
         # matrices of one shape are orthogonalised together: many small products cost more than one large
         shapes: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor, dict[str, Any]]]] = {}
         for group in every:
-            for parameter in group["params"] if "stacked" in group else ():
+            for parameter in group["params"] if group["stacked"] else ():
                 if parameter.grad is not None:
                     # whole matrices, also where processes hold parts of them
-                    ahead = full_tensor(self._momentum(parameter, group["momentum"]))
+                    ahead = full_tensor(self._momentum(parameter))
                     matrices = ahead.view(group["stacked"], -1, ahead.shape[1])
                     shapes.setdefault(matrices.shape[1:], []).append((parameter, matrices, group))
         for shape, rows in shapes.items():
@@ -162,15 +130,15 @@ class MuonWithAdamW(torch.optim.AdamW):
                 size = 0.2 * math.sqrt(max(shape))
                 parameter.add_(local_shard(update.flatten(0, 1), parameter), alpha=-group["lr"] * size)
 
-    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _momentum(self, parameter: Tensor) -> Tensor:
         """The mean of the gradients up to now, one step ahead (Nesterov)."""
         assert parameter.grad is not None
         state = self.state[parameter]
         if "momentum" not in state:
             state["step"] = torch.zeros((), device=parameter.device)  # AdamW looks for it in a loaded state
             state["momentum"] = torch.zeros_like(parameter)
-        mean = state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(mean, momentum)
+        mean = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
+        return parameter.grad.lerp(mean, MOMENTUM)
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:

@@ -2,12 +2,10 @@
 
 torchrun starts the processes and says in the environment of each which one it is; here they find each other and
 exchange what they must: sums, decisions, gradients. Whatever a World offers is called by all of them alike, in the
-same order. Plain values travel as JSON, tensors as they are.
+same order.
 """
 
 import copy
-import inspect
-import json
 import math
 import os
 import secrets
@@ -20,11 +18,13 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from unmask.errors import UserError
 from unmask.learner.learner import Learner
-from unmask.learner.loss import Loss, LossTerm
 
 T = TypeVar("T")
 ParallelMode = Literal["ddp", "fsdp"]
@@ -61,7 +61,7 @@ class World:
         return list(values)
 
     def run_on_rank0(self, work: Callable[[], T]) -> T:
-        """What `work` returns on the main process, which alone does it: plain values. All raise its UserError."""
+        """What `work` returns on the main process, which alone does it. All raise its UserError."""
         return work()
 
     @contextmanager
@@ -75,26 +75,48 @@ class World:
         return parts
 
     def wrap(self, learner: Learner, how: ParallelMode) -> nn.Module:
-        """What trains a learner, with the weights of the main process. See `plain`, `gather`."""
+        """What trains a learner, with the weights of the main process. See `unwrap`, `gather`."""
         return learner
 
     def unwrap(self, trained: nn.Module) -> Learner:
         """The Learner inside of what `wrap` made."""
-        assert isinstance(trained, Learner)
-        return trained
+        inner = trained.module if isinstance(trained, DistributedDataParallel) else trained
+        assert isinstance(inner, Learner)
+        return inner
 
+    @torch.no_grad()
     def gather(self, trained: nn.Module, learner: Learner) -> None:
         """Bring the weights of `trained` into the learner that was wrapped, on the main process; often they are the
         same."""
+        if self.unwrap(trained) is learner:
+            return
+        for mine, spread in zip(learner.parameters(), trained.parameters(), strict=True):
+            gathered = full_tensor(spread)
+            if self.is_main:
+                mine.copy_(gathered)
 
     @contextmanager
     def gradient_sync(self, trained: nn.Module, now: bool) -> Iterator[None]:
         """Within it a backward pass averages gradients over all processes, if `now`, or keeps them for later."""
-        yield
+        if isinstance(trained, FSDPModule):
+            trained.set_requires_gradient_sync(now)
+        if isinstance(trained, DistributedDataParallel) and not now:
+            with trained.no_sync():
+                yield
+        else:
+            yield
 
+    @torch.no_grad()
     def clip_grad_norm(self, parameters: Iterable[Tensor], max_grad_norm: float) -> Tensor:
-        """Shorten the gradient (2-norm over all parameters) to `longest`; returns how long it was."""
-        return torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        """Scale the gradient down to the 2-norm `max_grad_norm` over all parameters; returns its norm before."""
+        parameters = list(parameters)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not is_distributed(*gradients):
+            return torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        # one exchange for all, where torch makes one for each
+        norm = math.sqrt(self.sum([sum_of_squares(gradients)])[0])
+        torch._foreach_mul_([local_tensor(gradient) for gradient in gradients], min(1.0, max_grad_norm / (norm + 1e-6)))
+        return torch.tensor(norm, dtype=torch.float64)
 
 
 @contextmanager
@@ -112,10 +134,7 @@ def join_world(world: World | None = None) -> Iterator[World]:
             raise
         lost = UserError(
             "another process of this run has ended, so this one ends as well",
-            hint=[
-                "the last checkpoint is kept",
-                "see what the other one said; the same command goes on where it stopped",
-            ],
+            hint="see the error of the other one; the same command goes on from the last checkpoint",
         )
         raise SharedError(lost, group.is_main) from error
     group.sum([0.0])  # nobody hangs up on one who still listens
@@ -155,14 +174,8 @@ class DistributedWorld(World):
         super().__init__(f"cuda:{local}" if gpus else "cpu")
         if self.on_gpu:
             torch.cuda.set_device(self.device)
-        if not dist.is_initialized():
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if self.on_gpu else "gloo",
-                timeout=TIMEOUT,
-                store=_rendezvous_store(self.rank, self.size),
-                rank=self.rank,
-                world_size=self.size,
-            )
+        backend, store = "cpu:gloo,cuda:nccl" if self.on_gpu else "gloo", _rendezvous_store(self.rank, self.size)
+        dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=self.rank, world_size=self.size)
 
     def sum(self, values: Sequence[float]) -> list[float]:
         return self._reduced(values, dist.ReduceOp.SUM)
@@ -177,13 +190,13 @@ class DistributedWorld(World):
         return tensor.tolist()
 
     def run_on_rank0(self, work: Callable[[], T]) -> T:
-        mine: dict[str, Any] = {}
+        outcome: Any = None
         if self.is_main:
             try:
-                mine = {"value": work()}
+                outcome = work()
             except UserError as error:
-                mine = _error_payload(error)
-        return self._raise_first_error(mine)[0]["value"]  # type: ignore[no-any-return]
+                outcome = error
+        return self._exchange(outcome)[0]  # type: ignore[no-any-return]
 
     @contextmanager
     def sync_errors(self) -> Iterator[None]:
@@ -192,51 +205,33 @@ class DistributedWorld(World):
         except SharedError:
             raise
         except UserError as error:
-            self._raise_first_error(_error_payload(error))
+            self._exchange(error)
         else:
-            self._raise_first_error({})
+            self._exchange(None)
 
-    def _raise_first_error(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
-        """What each process has to say; raises the first error among it. One protocol for all that is agreed on, so
-        that whoever fails early is understood by those who are further on."""
-        said = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor([len(said)]))
-        longest = max(int(length) for length in lengths)
-        padded = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-        dist.all_gather(padded, torch.cat([said, torch.zeros(longest - len(said), dtype=torch.uint8)]))
-        every = [json.loads(bytes(text[: int(n)].tolist())) for text, n in zip(padded, lengths, strict=True)]
+    def _exchange(self, mine: object) -> list[Any]:
+        """The object of each process; raises the first UserError among them. One protocol for all decisions, so that
+        whoever fails early is understood by those who are further on."""
+        every: list[Any] = [None] * self.size
+        dist.all_gather_object(every, mine)
         for each in every:
-            if "error" in each:
-                raise SharedError(UserError.from_dict(each["error"]), self.is_main)
+            if isinstance(each, UserError):
+                raise SharedError(each, self.is_main)
         return every
 
     def broadcast(self, parts: StateParts | None) -> StateParts:
-        layout: dict[str, dict[str, Any]] = self.run_on_rank0(
-            lambda: {
-                part: {name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()}
-                for part, tensors in (parts or {}).items()
-            }
-        )
-        every = parts or {
-            part: {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in row.items()}
-            for part, row in layout.items()
-        }
-        for part in layout:
-            for name in layout[part]:
-                dist.broadcast(every[part][name], 0)
-        return every
+        every = [parts]
+        dist.broadcast_object_list(every, 0)
+        return super().broadcast(every[0])
 
     def wrap(self, learner: Learner, how: ParallelMode) -> nn.Module:
         if how == "fsdp":
             return self._sharded(learner)
+        # buffers are tables that never change
+        buffers = [name for name, _ in learner.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, buffers)  # type: ignore[no-untyped-call]
         devices = [torch.device(self.device)] if self.on_gpu else None
-        kind = nn.parallel.DistributedDataParallel
-        # buffers are tables that never change; torch 2.13 gave the option another name
-        names = ("forward_sync_buffers", "broadcast_buffers")
-        option = next(name for name in names if name in inspect.signature(kind).parameters)
-        given: dict[str, Any] = {option: False}
-        return kind(learner, device_ids=devices, gradient_as_bucket_view=True, **given)
+        return DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
 
     def _sharded(self, learner: Learner) -> nn.Module:
         """A copy whose weights, gradients and optimiser state are spread over the processes (FSDP2).
@@ -244,10 +239,6 @@ class DistributedWorld(World):
         Blocks are gathered one at a time. What is used at both ends, the tied embeddings, stays in one unit, and so
         do blocks that are used more than once.
         """
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        _register_loss()
         for parameter in learner.parameters():
             dist.broadcast(parameter.detach(), 0)
         trained = copy.deepcopy(learner)
@@ -260,42 +251,6 @@ class DistributedWorld(World):
                 fully_shard(block, mesh=mesh)
         fully_shard(trained, mesh=mesh, reshard_after_forward=False)
         return trained
-
-    def unwrap(self, trained: nn.Module) -> Learner:
-        return super().unwrap(trained.module if isinstance(trained, nn.parallel.DistributedDataParallel) else trained)
-
-    @torch.no_grad()
-    def gather(self, trained: nn.Module, learner: Learner) -> None:
-        if self.unwrap(trained) is learner:
-            return
-        for mine, spread in zip(learner.parameters(), trained.parameters(), strict=True):
-            gathered = full_tensor(spread)
-            if self.is_main:
-                mine.copy_(gathered)
-
-    @torch.no_grad()
-    def clip_grad_norm(self, parameters: Iterable[Tensor], max_grad_norm: float) -> Tensor:
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if not is_distributed(*gradients):
-            return super().clip_grad_norm(parameters, max_grad_norm)
-        parts = [local_tensor(gradient) for gradient in gradients]
-        # one exchange for all, where torch makes one for each
-        (squares,) = self.sum([float(torch.stack(torch._foreach_norm(parts)).double().square().sum())])
-        norm = math.sqrt(squares)
-        torch._foreach_mul_(parts, min(1.0, max_grad_norm / (norm + 1e-6)))
-        return torch.tensor(norm, dtype=torch.float64)
-
-    @contextmanager
-    def gradient_sync(self, trained: nn.Module, now: bool) -> Iterator[None]:
-        if isinstance(trained, nn.parallel.DistributedDataParallel):
-            if now:
-                yield
-            else:
-                with trained.no_sync():
-                    yield
-        else:
-            trained.set_requires_gradient_sync(now)  # type: ignore[operator]
-            yield
 
 
 def _rendezvous_store(rank: int, size: int) -> Any:
@@ -339,6 +294,14 @@ def local_tensor(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def sum_of_squares(gradients: Sequence[Tensor]) -> float:
+    """Of all numbers that this process has of them."""
+    if not gradients:
+        return 0.0
+    norms = torch._foreach_norm([local_tensor(gradient) for gradient in gradients])
+    return float(torch.stack(norms).double().square().sum())
+
+
 def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor that may be spread over the processes, on each of them."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -350,16 +313,3 @@ def local_shard(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor
     # without a source, each process cuts its part out of what it has
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
-
-
-def _error_payload(error: UserError) -> dict[str, Any]:
-    return {"error": error.to_dict()}
-
-
-def _register_loss() -> None:
-    """Let FSDP2 find the tensors in what a Learner returns: it must know when a backward pass begins."""
-    from torch.utils._pytree import SUPPORTED_NODES, register_dataclass
-
-    for kind in (Loss, LossTerm):
-        if kind not in SUPPORTED_NODES:
-            register_dataclass(kind)

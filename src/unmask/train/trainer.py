@@ -3,12 +3,12 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -20,17 +20,13 @@ from unmask.learner.learner import Learner
 from unmask.messages import message
 from unmask.runtime.predictor import Predictor, load
 from unmask.train import optim
-from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig
-from unmask.train.compiled import compile_block, measure_compile_gain
+from unmask.train.choices import choose_threads, compile_block, compiles_blocks, fixed_threads
+from unmask.train.device import keep_freed_memory, limit_kernel_cache, resolve_precision
 from unmask.train.ema import EMA
 from unmask.train.loop import LoopState, Step, train_steps
-from unmask.train.precision import resolve_precision
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.speed import measure_speed
-from unmask.train.threads import choose_threads
-
-C = TypeVar("C")
 
 MIN_SECONDS = 10.0  # of training, for its speed to be measured
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
@@ -137,7 +133,7 @@ class Trainer(ABC):
             hint = "train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step"
             raise UserError("contrastive loss cannot use gradient accumulation", given=given, hint=hint)
         keep_freed_memory()
-        keep_few_kernels()
+        limit_kernel_cache()
         self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
         self.learner.encoder.gradient_checkpointing = self.settings.gradient_checkpointing
         if not self.run.checkpoints.any:
@@ -173,51 +169,30 @@ class Trainer(ABC):
 
     def _threads(self) -> int:
         """The setting, or as many as were fastest when the run began: the same number gives the same bits."""
-        if self.settings.threads is not None:
-            return self.settings.threads
-        if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
-            return torch.get_num_threads()
-        return self._measured_choice("threads", lambda *trial: choose_threads(*trial).threads)
-
-    def _compiles(self) -> bool:
-        if self.settings.compile != "auto":
-            return self.settings.compile == "always"
-        return self.world.on_gpu and self._measured_choice("compile", measure_compile_gain)
-
-    def _measured_choice(self, name: str, measure: Callable[[Learner, Batches, TrainConfig, int], C]) -> C:
-        """Measure when the run begins; the choice is stored, and holds when the run is resumed."""
-
-        def choose() -> C:
-            choices = self.run.facts().get("choices", {})
-            if name not in choices:
-                choices[name] = measure(self.learner, self.batches, self.settings, self.seed)
-                self.run.write_facts(choices=choices)
-            return choices[name]  # type: ignore[no-any-return]
-
-        return self.world.run_on_rank0(choose)
+        fixed = fixed_threads(self.settings, self.world)
+        if fixed is not None:
+            return fixed
+        choices = self.run.facts().get("choices", {})
+        if "threads" not in choices:
+            choices["threads"], _ = choose_threads(self.learner, self.batches, self.settings, self.seed)
+            self.run.write_facts(choices=choices)
+        return int(choices["threads"])
 
     def _speed(self) -> dict[str, Any] | None:
         """The speed of this start, compared with the device (train/speed.py); None after a few seconds only, which say
         little."""
         if self.train_seconds < MIN_SECONDS:
             return None
-        sample = [self.plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
         precision = resolve_precision(self.settings.precision, self.world.device)
-        tokens_per_second, size = self.tokens / self.train_seconds, self.world.size
-        measured = measure_speed(
-            self.learner,
-            sample,
-            tokens_per_second / size,
-            self.data_wait_seconds / self.train_seconds,
-            precision.matmul_dtype or precision.weights_dtype,
-        ).to_dict()
-        return {**measured, "tokens_per_second": round(tokens_per_second), "processes": size}
+        rate, waited = self.tokens / self.train_seconds, self.data_wait_seconds / self.train_seconds
+        measured = measure_speed(self.learner, self.batches, precision, rate / self.world.size, waited)
+        return {**measured, "tokens_per_second": round(rate), "processes": self.world.size}
 
     def _train(self, progress: Progress) -> None:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
         progress.start(1.0, "")
         torch.set_num_threads(self._threads())
-        if self._compiles():
+        if compiles_blocks(self.learner, self.batches, self.settings, self.world):
             self.plain.encoder.compiled_block = compile_block()
         steps: list[Step] = []  # since the last row of the log
         shown = 0.0
