@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unmask.data.encoded import IGNORE_INDEX, EncodedRow, longest_first
 from unmask.model.attention import SequenceLayout
-from unmask.runtime.batching import arrays_of
+from unmask.runtime.backend import arrays_of
 
 EMPTY = torch.zeros(0, dtype=torch.int64)
 
