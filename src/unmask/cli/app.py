@@ -16,10 +16,7 @@ from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
-FILES = (  # of commands, in the order of the help
-    "quickstart", "tokenizer", "corpus", "pretrain", "finetune", "evaluate", "predict", "runs", "model", "vocab",
-    "recipe", "data", "bench",
-)  # fmt: skip
+FILES = "quickstart tokenizer corpus pretrain finetune evaluate predict runs model vocab recipe data bench".split()
 VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
 OWN_LANGUAGE = ("quickstart", "report", "compare")  # commands whose --lang is also that of their data or page
 RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does

@@ -38,10 +38,10 @@ def activation_numbers(config: EncoderConfig) -> int:
 
     Of each layer, in multiples of hidden_size: what the linear layers read (query, key and value 1, the output of
     attention 1, the feed-forward 1), query, key and value as attention reads them (3), what the two norms read (2); 2
-    more where queries and keys are rotated or normalised; of intermediate_size what the activation reads and gives (2),
-    or 4 where it is gated. Scores are not stored: attention computes them again. Once, what the norm of the embeddings
-    reads. Dropout adds its masks.
+    more where queries and keys are rotated, 4 more where they are normalised; of intermediate_size what the activation
+    reads and gives (2), or 4 where it is gated. Scores are not stored: attention computes them again. Once, what the
+    norm of the embeddings reads. Dropout adds its masks.
     """
-    each = 10 if config.position_embedding_type == "rotary" or config.qk_norm else 8
+    each = 8 + (4 if config.qk_norm else 2 if config.position_embedding_type == "rotary" else 0)
     inner = (4 if config.gated else 2) * config.resolved_intermediate_size
     return config.num_hidden_layers * (each * config.hidden_size + inner) + config.resolved_embedding_size
