@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from rich.cells import cell_len
 
-from unmask.messages import ENGLISH, Message, join, message, pad, render, translate
+from unmask.messages import ENGLISH, Message, from_json, join, message, pad, render, to_json, translate
 
 
 class UserError(Exception):
@@ -45,6 +46,16 @@ class UserError(Exception):
         ]
         width = max((cell_len(name) for name, _ in rows), default=0)
         return "\n".join([translate(self.message, language), *(f"  {pad(name, width)}  {line}" for name, line in rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON, for another process of the run."""
+        return {"message": to_json(self.message), **{name: to_json(fact) for name, fact in self.facts.items()}}
+
+    @classmethod
+    def from_dict(cls, error: dict[str, Any]) -> "UserError":
+        """The inverse of `to_dict`."""
+        facts = {name: from_json(value) for name, value in error.items()}
+        return cls(facts.pop("message"), **facts)
 
 
 def _fact(name: str, fact: object) -> str:

@@ -2,10 +2,12 @@
 
 torchrun starts the processes and says in the environment of each which one it is; here they find each other and
 exchange what they must: sums, decisions, gradients. Whatever a World offers is called by all of them alike, in the
-same order.
+same order. Plain values travel as JSON, tensors as they are.
 """
 
 import copy
+import inspect
+import json
 import math
 import os
 import secrets
@@ -190,13 +192,13 @@ class DistributedWorld(World):
         return tensor.tolist()
 
     def run_on_rank0(self, work: Callable[[], T]) -> T:
-        outcome: Any = None
+        outcome: dict[str, Any] = {}
         if self.is_main:
             try:
-                outcome = work()
+                outcome = {"value": work()}
             except UserError as error:
-                outcome = error
-        return self._exchange(outcome)[0]  # type: ignore[no-any-return]
+                outcome = {"error": error.to_dict()}
+        return self._exchange(outcome)[0]["value"]  # type: ignore[no-any-return]
 
     @contextmanager
     def sync_errors(self) -> Iterator[None]:
@@ -205,33 +207,50 @@ class DistributedWorld(World):
         except SharedError:
             raise
         except UserError as error:
-            self._exchange(error)
+            self._exchange({"error": error.to_dict()})
         else:
-            self._exchange(None)
+            self._exchange({})
 
-    def _exchange(self, mine: object) -> list[Any]:
-        """The object of each process; raises the first UserError among them. One protocol for all decisions, so that
+    def _exchange(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+        """The values of each process; raises the first error among them. One protocol for all decisions, so that
         whoever fails early is understood by those who are further on."""
-        every: list[Any] = [None] * self.size
-        dist.all_gather_object(every, mine)
+        text = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(text)]))
+        longest = max(int(length) for length in lengths)
+        padded = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(padded, torch.cat([text, torch.zeros(longest - len(text), dtype=torch.uint8)]))
+        every = [json.loads(bytes(part[: int(n)].tolist())) for part, n in zip(padded, lengths, strict=True)]
         for each in every:
-            if isinstance(each, UserError):
-                raise SharedError(each, self.is_main)
+            if "error" in each:
+                raise SharedError(UserError.from_dict(each["error"]), self.is_main)
         return every
 
     def broadcast(self, parts: StateParts | None) -> StateParts:
-        every = [parts]
-        dist.broadcast_object_list(every, 0)
-        return super().broadcast(every[0])
+        layout: dict[str, dict[str, Any]] = self.run_on_rank0(
+            lambda: {
+                part: {name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()}
+                for part, tensors in (parts or {}).items()
+            }
+        )
+        every = parts or {
+            part: {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in row.items()}
+            for part, row in layout.items()
+        }
+        for part in layout:
+            for name in layout[part]:
+                dist.broadcast(every[part][name], 0)
+        return every
 
     def wrap(self, learner: Learner, how: ParallelMode) -> nn.Module:
         if how == "fsdp":
             return self._sharded(learner)
-        # buffers are tables that never change
-        buffers = [name for name, _ in learner.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, buffers)  # type: ignore[no-untyped-call]
         devices = [torch.device(self.device)] if self.on_gpu else None
-        return DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
+        # buffers are tables that never change; torch 2.13 gave the option another name
+        names = ("forward_sync_buffers", "broadcast_buffers")
+        option = next(name for name in names if name in inspect.signature(DistributedDataParallel).parameters)
+        static: dict[str, Any] = {option: False}
+        return DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True, **static)
 
     def _sharded(self, learner: Learner) -> nn.Module:
         """A copy whose weights, gradients and optimiser state are spread over the processes (FSDP2).
