@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Recorder:
             return str(prediction)
         if isinstance(prediction, float) or getattr(prediction, "ndim", None) == 0:
             return f"{prediction:.6f}"
-        if not dataclasses.is_dataclass(prediction):
+        if isinstance(prediction, Sequence) or not dataclasses.is_dataclass(prediction):
             return " | ".join(map(self.text, prediction)) if len(prediction) else "nothing"
         found = [
             next((getattr(prediction, name) for name in names if hasattr(prediction, name)), None)

@@ -135,7 +135,7 @@ MODERNBERT = {"embedding_norm": True, "first_norm": False, "norm_bias": False, "
 ARCHITECTURES = {
     "learned": LEARNED,
     "reference attention": {"attention": "reference", "layers": 2},
-    "pre-norm": PRE | {"norm_kind": "rms", "qk_norm": True, "activation": "silu"},
+    "pre-norm": PRE | {"qk_norm": True, "activation": "silu"},
     "local": MODERN,
     "roberta": LEARNED | {"family": "roberta", "segments": 1, "norm_eps": 1e-5},
     "albert": LEARNED | {"family": "albert", "embedding": 8, "blocks": 1, "layers": 2},

@@ -24,6 +24,7 @@ class Release:
     replaced: Mapping[tuple[str, Any], dict[str, Any]] = {}  # (key, value) -> other keys with their values
     deleted: frozenset[str] = frozenset()
     figures: Mapping[str, str] = {}  # figures that are called otherwise -> their names in 0.1.0
+    output = "out"  # of a run, the folder
     heldout = "heldout"  # of the result of pretraining, the figures
     # of predictions, the first that there is
     attributes = (("name", "label"), ("piece",), ("text",), ("start",), ("stop",), ("score",))
@@ -58,9 +59,9 @@ class Release:
         import unmask
 
         if kind == "pretrain":
-            run = unmask.pretrain(recipe, output=out)
+            run = unmask.pretrain(recipe, **{self.output: out})
             return getattr(run, self.heldout)
-        tuned = unmask.finetune(recipe, output=out)
+        tuned = unmask.finetune(recipe, **{self.output: out})
         dev = {name.rpartition(".")[2]: figure for name, figure in tuned.dev.items()}
         return dev | {"best step": tuned.best_step}
 
@@ -144,6 +145,7 @@ class Release020(Release):
     deleted = frozenset({"task.mix_layers", "model.norm_kind", "model.attention"})
     tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
     corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
+    output = "output"
     heldout = "heldout_figures"
     attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 
