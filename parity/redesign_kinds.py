@@ -143,6 +143,7 @@ ARCHITECTURES = {
     "electra": LEARNED | {"family": "electra", "embedding": 8, "inner": 24},
     "modernbert": MODERN | MODERNBERT | {"family": "modernbert", "norm_eps": 1e-5},
 }
+RAMP = {"start": 0.5, "until": 0.5}
 # kind -> settings by section; what begins with @ is the model of that kind
 PRETRAINING: dict[str, dict[str, Any]] = {
     "masked": {},
@@ -156,6 +157,7 @@ PRETRAINING: dict[str, dict[str, Any]] = {
     **{f"masked, {name}": {"model": values} for name, values in ARCHITECTURES.items()},
     "masked, local, long": {"model": MODERN | {"length": 192}, "data": {"length": 192}},
     "masked, accumulated": {"train": {"accumulate": 2, "recompute": True, "clip": 0.1}},
+    "masked, ramps": {"train": {"batch_ramp": RAMP}, "data": {"length_ramp": RAMP}},
     "masked, muon": {"train": {"optimizer": {"name": "muon"}, "schedule": "cosine", "ema": 0.2}},
     "masked, plateau": {"train": {"optimizer": {"decay": 0.1, "beta2": 0.95}, "schedule": "plateau"}},
     "masked, counts": {"start": {"embeddings": "counts", "neighbour_layers": 1}},

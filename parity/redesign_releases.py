@@ -100,6 +100,7 @@ class Release020(Release):
         "model": "init_from",
         "start.model": "init_from",
         "data.length": "data.max_length",
+        "data.length_ramp.": "data.max_length_ramp.",
         "data.batch_tokens": "data.tokens_per_step",
         "data.heldout": "data.heldout_share",
         "data.batch_rows": "data.batch_size",

@@ -21,6 +21,23 @@ def ema_weight(previous: float, progress: float, span: float) -> float:
 
 
 @config
+class Ramp:
+    """From `start`, a share of the full value, in a straight line to all of it over the first part of the run."""
+
+    start: float = setting(default=0.25, gt=0, le=1, description="share of the full value at the beginning")
+    until: float = setting(default=0.1, gt=0, le=1, description="share of the run after which it is full")
+
+    def factor(self, progress: float) -> float:
+        """Share of the full value at `progress`."""
+        return interpolate(self.start, 1.0, progress, self.until)
+
+    @property
+    def mean_factor(self) -> float:
+        """Mean of the factor over a run."""
+        return 1 - (1 - self.start) * self.until / 2
+
+
+@config
 class LRSchedule:
     """Learning rate as a share of its peak: up in a straight line, then down to `min_lr_ratio` as `decay` says."""
 

@@ -1,4 +1,4 @@
-"""What is read when: chunks of documents, sentence pairs, steps, ranks, micro-batches."""
+"""What is read when: chunks of documents, sentence pairs, steps, ramps, ranks, micro-batches."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -235,6 +236,45 @@ def test_in_order_reads_each_example_at_most_once_and_evenly(lengths: list[int],
         assert len(read) <= max(1, limit / examples.mean_tokens)
     gaps = [b - a for a, b in pairwise(read)]
     assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@given(
+    per_step=st.integers(1, 60),
+    start=st.floats(0.01, 1),
+    until=st.floats(0.01, 1),
+    progress=st.floats(0, 1),
+)
+def test_a_ramp_makes_steps_smaller_at_first(per_step: int, start: float, until: float, progress: float) -> None:
+    ramp = Ramp(start, until)
+    batches = Batches(Counted([2] * 100), per_step, 0, ramp=ramp)
+    sizes = [batches.step_size(p) for p in np.linspace(0, 1, 2001)]
+    assert sizes == sorted(sizes) and sizes[-1] == batches.step_size(until) == per_step
+    assert sizes[0] == max(1, round(per_step * start))
+    assert batches.mean_step_size == pytest.approx(np.mean(sizes), abs=0.51)
+    (taken,) = batches.step(7, progress)
+    assert taken.num_sequences == batches.step_size(progress)
+
+
+def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards) -> None:
+    plain = CorpusSequences(corpus, 48, 0, 0.1)
+    growing = CorpusSequences(corpus, 48, 0, 0.1, max_length_ramp=Ramp(0.25, 0.5))
+    names = set()
+    for number in range(len(plain)):
+        whole = plain.rows([(number, 3)])[0]
+        (late,) = growing.rows([(number, 3)], 0.5)
+        assert late.input_ids.tolist() == whole.input_ids.tolist()
+        early = growing.rows([(number, 3)], 0.0)
+        assert max(len(row.input_ids) for row in early) <= max(8, round(46 * 0.25)) + 2
+        assert [i for row in early for i in row.input_ids[1:-1]] == whole.input_ids[1:-1].tolist()
+        assert [f for row in early for f in row.flags[1:-1]] == whole.flags[1:-1].tolist()
+        assert early[0].example == number and all(row.epoch == 3 for row in early)
+        names |= {row.example for row in early}
+    assert len(names) == sum(len(growing.rows([(n, 0)], 0.0)) for n in range(len(plain)))
+
+
+def test_pairs_keep_their_length(corpus: Shards) -> None:
+    growing = CorpusSequences(corpus, 48, 0, 0.1, pairs=True, max_length_ramp=Ramp(0.25, 0.5))
+    assert all(len(growing.rows([(n, 0)], 0.0)) == 1 for n in range(len(growing)))
 
 
 def test_rows_are_framed_as_the_tokenizer_frames_texts(

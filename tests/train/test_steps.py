@@ -18,7 +18,7 @@ from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
-from unmask.schedules import Linear
+from unmask.schedules import Linear, Ramp
 from unmask.train import loop as steps_module
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
@@ -218,9 +218,9 @@ def test_the_norms_of_layers_are_those_of_their_gradients_and_states(make_learne
     assert 2 <= sum(norms is not None for norms in others) <= 4
 
 
-def test_a_step_reads_on_where_the_step_before_ended(make_learner: MakeLearner, corpus: Shards) -> None:
+def test_a_growing_batch_reads_on_where_the_step_before_ended(make_learner: MakeLearner, corpus: Shards) -> None:
     examples = CorpusSequences(corpus, 48, 0, 0.0)
-    batches = Batches(examples, 8, 0)
+    batches = Batches(examples, 8, 0, ramp=Ramp(0.25, 0.5))
     read: list[int] = []
     learner = make_learner()
     right = learner.prepare
@@ -243,7 +243,7 @@ def test_a_step_reads_on_where_the_step_before_ended(make_learner: MakeLearner, 
     sizes = []
     for _ in loop:
         sizes.append(state.examples - sum(sizes))
-    assert sizes == [8] * 10
+    assert sizes == [batches.step_size(n / 10) for n in range(10)] and sizes[0] == 2 and sizes[5:] == [8] * 5
     expected = [n for n, _ in batches.example_epochs(0, sum(sizes))]
     assert sorted(read[: sum(sizes)]) == sorted(expected)
 

@@ -11,6 +11,7 @@ from unmask.data.corpus.shards import Flags, Ids, Shards, ranges
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.hashing import hash_integers, hash_uniform
 from unmask.errors import UserError
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
 
 Indices = Sequence[tuple[int, int]]  # (example, epoch)
@@ -23,7 +24,8 @@ class CorpusSequences:
 
     A document of n tokens is cut into ceil(n / room) chunks of nearly equal length, so that no short rest is
     left over. With `pairs`, a chunk is two segments A and B: its own halves, or for every second example the
-    B of another document (next-sentence prediction: Devlin et al. 2019, section 3.1).
+    B of another document (next-sentence prediction: Devlin et al. 2019, section 3.1). With a `max_length_ramp`,
+    a chunk that is longer than it allows is read as several sequences, so that a step keeps its tokens.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class CorpusSequences:
         heldout_share: float,
         part: str = "train",
         pairs: bool = False,
+        max_length_ramp: Ramp | None = None,
     ) -> None:
-        self.shards, self.seed, self.pairs = shards, seed, pairs
+        self.shards, self.seed, self.pairs, self.max_length_ramp = shards, seed, pairs, max_length_ramp
         self.template = shards.tokenizer.pair_template if pairs else shards.tokenizer.single_template
         (self.cls,), (self.sep,) = shards.tokenizer.single_template.runs
         self.max_text_tokens = max_length - self.template.size
@@ -64,13 +67,19 @@ class CorpusSequences:
         (document,), (start,), (stop,) = self._locations(np.array([number]))
         return int(document), int(start), int(stop)
 
-    def rows(self, numbers: Indices) -> list[EncodedRow]:
+    def rows(self, numbers: Indices, progress: float = 1.0) -> list[EncodedRow]:
+        """The sequences of examples, at this share of the run: one of each, or several shorter ones."""
         if self.pairs:
             return [self._pair(number, epoch) for number, epoch in numbers]
         names, epochs = np.array(numbers, dtype=np.int64).reshape(-1, 2).T
         documents, starts, stops = self._locations(names)
-        ids, flags = self.shards.read_many(documents, starts, stops)
-        return self._framed(ids, flags, stops - starts, names, epochs)
+        share = 1.0 if self.max_length_ramp is None else self.max_length_ramp.factor(progress)
+        parts = -(-(stops - starts) // max(8, round(self.max_text_tokens * share)))
+        of, part = np.repeat(np.arange(len(names)), parts), ranges(np.zeros_like(parts), parts)
+        begin, end = (starts[of] + n * (stops - starts)[of] // parts[of] for n in (part, part + 1))
+        ids, flags = self.shards.read_many(documents[of], begin, end)
+        # each part has a name of its own, so that masks differ: example, example + N, ...
+        return self._framed(ids, flags, end - begin, names[of] + part * len(self), epochs[of])
 
     def _framed(self, input_ids: Ids, flags: Flags, sizes: Ids, names: Ids, epochs: Ids) -> list[EncodedRow]:
         """Rows with [CLS] and [SEP], from the tokens of all of them one after another."""
@@ -140,7 +149,7 @@ class RowSequences:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def rows(self, numbers: Indices) -> list[EncodedRow]:
+    def rows(self, numbers: Indices, progress: float = 1.0) -> list[EncodedRow]:
         return [
             dataclasses.replace(self.encoded_rows[place], example=place, epoch=epoch)
             for number, epoch in numbers

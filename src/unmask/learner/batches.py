@@ -15,16 +15,17 @@ from unmask.data.hashing import permute
 from unmask.data.sequences import RowSequences, SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batch import Batch, pack
+from unmask.schedules import Ramp
 
 ORDER = 1  # what a hash is for
 
 
 @dataclass
 class Batches:
-    """Which examples each step takes, as packed batches. `steps_per_epoch * examples_per_step` examples make an epoch.
+    """Which examples each step takes, as packed batches. `steps_per_epoch * mean_step_size` examples make an epoch.
 
-    examples_per_step: in all ranks together; gradient_accumulation_steps: micro-batches per step; rank, world_size:
-    this process among several.
+    examples_per_step: in all ranks together, at the end of the `ramp` if there is one; gradient_accumulation_steps:
+    micro-batches per step; rank, world_size: this process among several.
     Raises UserError where some rank would have too few examples.
     """
 
@@ -34,23 +35,34 @@ class Batches:
     gradient_accumulation_steps: int = 1
     rank: int = 0
     world_size: int = 1
+    ramp: Ramp | None = None
 
     def __post_init__(self) -> None:
-        if self.world_size > 1 and self.examples_per_step < self.world_size * self.gradient_accumulation_steps:
+        if self.world_size > 1 and self.step_size(0.0) < self.world_size * self.gradient_accumulation_steps:
             raise UserError(
                 "a step has too few sequences for so many processes",
-                given=f"{self.examples_per_step} sequences in {self.world_size} processes times "
+                given=f"{self.step_size(0.0)} sequences in {self.world_size} processes times "
                 f"{self.gradient_accumulation_steps} micro-batches",
                 hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
             )
 
+    def step_size(self, progress: float) -> int:
+        """Examples in a step, at this share of the run."""
+        share = 1.0 if self.ramp is None else self.ramp.factor(progress)
+        return max(1, round(self.examples_per_step * share))
+
+    @property
+    def mean_step_size(self) -> float:
+        """Examples in a step, on average over a run."""
+        return self.examples_per_step * (1.0 if self.ramp is None else self.ramp.mean_factor)
+
     @property
     def steps_per_epoch(self) -> float:
-        return len(self.examples) / self.examples_per_step
+        return len(self.examples) / self.mean_step_size
 
     @property
     def tokens_per_step(self) -> float:
-        return self.examples_per_step * self.examples.mean_tokens
+        return self.mean_step_size * self.examples.mean_tokens
 
     def example_epochs(self, start: int, count: int) -> list[tuple[int, int]]:
         """(example, epoch) of each sequence that this rank takes of the `count` ones after the first `start`."""
@@ -65,7 +77,7 @@ class Batches:
     def step(self, start: int, progress: float = 0.0, copies: int = 1) -> list[Batch]:
         """The micro-batches of the step that begins after `start` examples, with each row so often. Examples are dealt
         out by length, so that parts are of equal size; rows that one owner needs together stay so."""
-        rows = self.examples.rows(self.example_epochs(start, self.examples_per_step))
+        rows = self.examples.rows(self.example_epochs(start, self.step_size(progress)), progress)
         rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
         together = isinstance(self.examples, RowSequences) and self.examples.together
         groups: dict[tuple[int, int], list[EncodedRow]] = {}

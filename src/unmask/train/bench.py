@@ -38,12 +38,13 @@ OPTIMIZER = "Optimizer.step#"  # torch records this range itself
 def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> dict[str, Any]:
     """Train with the recipe for about so many seconds, and throw the weights away.
 
-    The learning rate is at its beginning. Returns `speed` (see measure_speed) and `steps` of plain steps; of profiled
-    ones, on average, `step_seconds` and their `breakdown`, seconds of each part; `parameters` of the whole learner.
+    Ramps of length and batch are at their end, the learning rate is at its beginning. Returns `speed` (see
+    measure_speed) and `steps` of plain steps; of profiled ones, on average, `step_seconds` and their `breakdown`,
+    seconds of each part; `parameters` of the whole learner.
     """
     keep_freed_memory()
-    train = changed(recipe.train, budget=ENDLESS)
-    recipe = fit_to_corpus(changed(recipe, train=train), shards.tokenizer)
+    data, train = changed(recipe.data, max_length_ramp=None), changed(recipe.train, budget=ENDLESS, batch_ramp=None)
+    recipe = fit_to_corpus(changed(recipe, data=data, train=train), shards.tokenizer)
     torch.manual_seed(recipe.seed)
     world = World()
     precision = resolve_precision(train.precision, world.device)

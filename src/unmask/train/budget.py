@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from unmask.config import by_name, config, setting
 from unmask.messages import message
-from unmask.schedules import AnySchedule, Linear
+from unmask.schedules import AnySchedule, Linear, Ramp
 from unmask.train.device import PrecisionName
 from unmask.train.optim import OptimizerConfig
 from unmask.train.parallel import ParallelMode
@@ -64,6 +64,7 @@ class TrainConfig:
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
     max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
     gradient_accumulation_steps: int = setting(default=1, ge=1, description="micro-batches per step, for less memory")
+    batch_ramp: Ramp | None = setting(default=None, description="smaller steps at the beginning of the run")
     parallel: ParallelMode = setting(default="ddp", description="several processes: ddp replicates, fsdp shards")
     precision: PrecisionName = setting(default="auto", description="matrix products; auto: bfloat16 where a GPU has it")
     compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs")

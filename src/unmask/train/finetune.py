@@ -140,8 +140,8 @@ class FinetuneTrainer(Trainer):
         self.higher_is_better = not figure_of(self.metric).lower_is_better
         self.learner, self.heads = _build_learner(self.opened, recipe, self.task, encoded)
         sequences = RowSequences(encoded, together=self.learner.head.keeps_rows_together)
-        accumulation, world = recipe.train.gradient_accumulation_steps, self.world
-        self.batches = Batches(sequences, recipe.data.batch_size, recipe.seed, accumulation, world.rank, world.size)
+        ranks = recipe.train.gradient_accumulation_steps, self.world.rank, self.world.size
+        self.batches = Batches(sequences, recipe.data.batch_size, recipe.seed, *ranks, recipe.train.batch_ramp)
 
     def _record_rows(self) -> None:
         """Tie the run to its rows, and write what was checked in them and cut from them, before training."""

@@ -85,20 +85,25 @@ class Clock:
 
 
 class Prefetch:
-    """The batches of this step and of those to come, prepared in a thread while the network learns."""
+    """The batches of this step and of those to come, prepared in a thread while the network learns.
 
-    def __init__(self, learner: Learner, batches: Batches, seed: int, world: World) -> None:
+    examples: how many were read before.
+    """
+
+    def __init__(self, learner: Learner, batches: Batches, seed: int, world: World, examples: int) -> None:
         self.learner, self.batches, self.seed, self.world = learner, batches, seed, world
-        self._steps: deque[Future[list[Batch]]] = deque()
+        self._requested = examples
+        self._steps: deque[tuple[int, Future[list[Batch]]]] = deque()  # number of examples, batches
         torch.get_num_threads()  # a thread in which torch has not yet been asked takes over the setting of another one
         # each thread has this setting for itself: with more, torch would keep a second pool of threads busy, with which
         # training on both of two cores took more than twice as long
         self._worker = ThreadPoolExecutor(1, "prefetch", torch.set_num_threads, (1,))
 
-    def request(self, examples: int, progress: float) -> None:
-        """Prepare one more step, for the progress that is foreseen. examples: read before this step."""
-        start = examples + len(self._steps) * self.batches.examples_per_step
-        self._steps.append(self._worker.submit(self._prepare, start, progress))
+    def request(self, progress: float) -> None:
+        """Prepare one more step, for the progress that is foreseen."""
+        size = self.batches.step_size(progress)
+        self._steps.append((size, self._worker.submit(self._prepare, self._requested, progress)))
+        self._requested += size
 
     def _prepare(self, start: int, progress: float) -> list[Batch]:
         step = self.batches.step(start, progress, self.learner.copies)
@@ -107,11 +112,11 @@ class Prefetch:
 
     def get(self, ahead: int) -> list[Batch]:
         """The batches of this step (0) or of a later one, on the device. Raises what preparing them raised."""
-        return [batch.to(self.world.device) for batch in self._steps[ahead].result()]
+        return [batch.to(self.world.device) for batch in self._steps[ahead][1].result()]
 
-    def finish(self) -> None:
-        """Drop the batches of this step: the next one begins."""
-        self._steps.popleft()
+    def finish(self) -> int:
+        """Drop the batches of this step, since the next one begins. Returns the number of its examples."""
+        return self._steps.popleft()[0]
 
     def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)
@@ -137,9 +142,9 @@ def train_steps(
     parameters = [p for p in learner.parameters() if p.requires_grad]
     took, now = 0.0, clock.progress(state.step, state.seconds)
     bad = 0  # steps in a row that were left out
-    with closing(Prefetch(plain, batches, seed, world)) as prefetch:
+    with closing(Prefetch(plain, batches, seed, world, state.examples)) as prefetch:
         for ahead in range(PREFETCH_STEPS):
-            prefetch.request(state.examples, clock.progress(state.step + ahead, state.seconds))
+            prefetch.request(clock.progress(state.step + ahead, state.seconds))
         micro = prefetch.get(0) if now < 1 else []
         while now < 1:  # `now` is what was yielded last: a run ends with a step whose progress is 1
             counts, tokens, begun = _global_counts(world, micro, clock.seconds())
@@ -155,7 +160,7 @@ def train_steps(
             norms = layer_norms(plain, world) if watch else None
             length = world.clip_grad_norm(parameters, settings.max_grad_norm)
             # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
-            prefetch.request(state.examples, clock.progress(state.step + PREFETCH_STEPS, state.seconds))
+            prefetch.request(clock.progress(state.step + PREFETCH_STEPS, state.seconds))
             waiting = time.monotonic()
             micro = prefetch.get(1)
             waited, norm = time.monotonic() - waiting, float(length)
@@ -169,8 +174,7 @@ def train_steps(
                 with world.sync_errors():
                     _skip_step(state, bad, loss, norm, lr)
             state.step += 1
-            state.examples += batches.examples_per_step
-            prefetch.finish()
+            state.examples += prefetch.finish()
             state.tokens += tokens
             state.seconds = ended
             took, now = ended - begun, clock.progress(state.step, ended)

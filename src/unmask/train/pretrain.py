@@ -236,15 +236,17 @@ def _init_weights(
 
 def _sequences(recipe: PretrainRecipe, shards: Shards, seed: int, part: str) -> CorpusSequences:
     pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)
-    return CorpusSequences(shards, recipe.data.max_length, seed, recipe.data.heldout_share, part, pairs)
+    data = recipe.data
+    return CorpusSequences(shards, data.max_length, seed, data.heldout_share, part, pairs, data.max_length_ramp)
 
 
 def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
-    world, sequences = world or World(), _sequences(recipe, shards, recipe.seed, "train")
+    world, train = world or World(), recipe.train
+    sequences = _sequences(recipe, shards, recipe.seed, "train")
     per_step = max(1, round(recipe.data.tokens_per_step / sequences.mean_tokens))
-    accumulation = recipe.train.gradient_accumulation_steps
-    return Batches(sequences, per_step, recipe.seed, accumulation, world.rank, world.size)
+    ranks = train.gradient_accumulation_steps, world.rank, world.size
+    return Batches(sequences, per_step, recipe.seed, *ranks, train.batch_ramp)
 
 
 def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:

@@ -13,6 +13,7 @@ from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import PRESETS
 from unmask.objectives import AnyObjective, Masked
+from unmask.schedules import Ramp
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
@@ -29,6 +30,7 @@ class CorpusConfig:
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
+    max_length_ramp: Ramp | None = setting(default=None, description="shorter sequences at the beginning of the run")
     tokens_per_step: int = setting(default=8192, ge=8, description="tokens per step (mean), over all micro-batches")
     heldout_share: float = setting(default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss")
 
