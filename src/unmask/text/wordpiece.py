@@ -88,7 +88,8 @@ def train(
         if not letters.occurrences:
             raise UserError("there is no text to train a tokenizer on", hint="give files that hold text")
         raise UserError(
-            f"the text supports a vocabulary of at most {vocab_size - missing:,} tokens",
+            "the text supports a vocabulary of at most {tokens:,} tokens",
+            vocab_size - missing,
             given=f"{vocab_size:,}, from {letters.occurrences:,} words; pairs seen {min_frequency} times or more",
         )
     return WordPieceVocabulary([*specials, *merger.texts], len(alphabet), dropped, letters.dropped)
