@@ -79,7 +79,7 @@ def misused(error: Any) -> Misused:
     if hasattr(error, "param_type"):
         return Misused("{name} is missing", name, see=see)
     if name := name or getattr(error, "option_name", None):
-        found = getattr(error.__cause__, "errors", list)()  # of pydantic, with which newer versions of typer read
+        found: list[Any] = getattr(error.__cause__, "errors", list)()  # of pydantic, if typer reads values with it
         given = [repr(one["input"]) for one in found] or error.message
         allowed = [ALLOWED.get(one["type"]) or one["msg"].rpartition("not one of ")[2].rstrip(".") for one in found]
         return Misused("{name} cannot be used", name, given=given, allowed=allowed, see=see)
