@@ -198,6 +198,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
     (model / "unmask.json").write_text("{")
     with pytest.raises(UserError, match="is not valid JSON"):
         bundle.read(model)
+    (model / "unmask.json").write_text("[]")
+    with pytest.raises(UserError, match="is not a JSON object"):
+        bundle.read(model)
 
 
 def test_a_run_folder_means_its_model(pretrained: Path) -> None:

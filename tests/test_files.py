@@ -112,10 +112,16 @@ def test_json_comes_back(tmp_path_factory: pytest.TempPathFactory, value: object
 def test_json_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         files.read_json(tmp_path / "absent.json")
-    for content in (b"{", b"\xff"):
+    for content, what in {
+        b"{": "is not valid JSON",
+        b"\xff": "is not text in UTF-8",
+        b"[]": "is not a JSON object",
+    }.items():
         (tmp_path / "bad.json").write_bytes(content)
-        with pytest.raises(UserError, match="is not valid JSON"):
-            files.read_json(tmp_path / "bad.json")
+        with pytest.raises(UserError, match=what):
+            files.read_object(tmp_path / "bad.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_json(tmp_path)
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "nan.json", {"loss": float("nan")})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unmask.errors import UserError
+from unmask.messages import message
 
 
 @contextmanager
@@ -127,14 +128,33 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json_text(value))
 
 
-def read_json(path: Path | str) -> Any:
-    """Raises UserError where the file is absent or is not JSON."""
+def read_text(path: Path | str) -> str:
+    """Raises UserError where the file is absent, may not be read or is not UTF-8."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError("{path} does not exist", path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError("{path} cannot be read", path, given=error.strerror) from None
+    except UnicodeDecodeError as error:
+        given = message("byte {number:,}", error.start)
+        raise UserError("{path} is not text in UTF-8", path, given=given) from None
+
+
+def read_json(path: Path | str) -> Any:
+    """Raises UserError where the file cannot be read or is not JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise UserError("{path} is not valid JSON", path, given=error) from None
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """As `read_json`; raises UserError where the file does not hold a JSON object."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError("{path} is not a JSON object", path, given=type(value).__name__)
+    return value
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:

@@ -47,9 +47,7 @@ def test_explain_what_an_error_names(command) -> None:
     assert done.code == 0 and "whole number, at least 1" in done.out and "heads" not in done.out
     assert "preset" in command("recipe", "explain", "model").out
     schedules = command("recipe", "explain", "train.schedule").out
-    assert (
-        "pretrain and finetune" in schedules and "name: warmup_stable_decay" in schedules and "decay_ratio" in schedules
-    )
+    assert "pretrain, finetune" in schedules and "name: warmup_stable_decay" in schedules and "decay_ratio" in schedules
     masked = json.loads(command("recipe", "explain", "objectives.0.masked", "--json").out)
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out

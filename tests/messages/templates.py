@@ -102,14 +102,18 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def strings() -> set[str]:
-    """Every string in the source and in the template of the report, titles of figures and names of values as headings
-    have them."""
+    """Every string and name of a field in the source, strings in the template of the report, titles of figures and
+    names of values as headings have them."""
     page = (SOURCE / "report" / "templates" / "page.html.jinja").read_text(encoding="utf-8")
     constants = {
         node.value
         for _, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    nodes = [node for _, tree in trees() for node in ast.walk(tree)]
+    constants |= {
+        node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
     constants |= {text.replace("_", " ") for text in constants}  # names of JSON, as people read them
     titles = {figure.title.capitalize() for figure in FIGURES.values()}

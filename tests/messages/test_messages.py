@@ -208,6 +208,13 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], s
     assert (code, out) == (2, "") and err.startswith(f"error: {english}") and not CHINESE.search(err)
 
 
+def test_a_value_that_an_option_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = call(capsys, "recipe", "explain", "--kind", "x")
+    assert "'x'" in err and "'pretrain', 'finetune'" in err and "Value error" not in err
+    _, _, err = call(capsys, "tokenizer", "train", "a.txt", "--output", "o", "--vocab-size", "many", "--lang", "zh")
+    assert "'many'" in err and "整数" in err
+
+
 def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "--lang=zh", "recipe", "show", "tinny")
     assert (code, out) == (1, "")

@@ -96,6 +96,9 @@ def test_a_damaged_run_is_listed_as_such(tmp_path: Path, name: str, content: str
     assert command(["runs", str(tmp_path)]) == 0
     for line in ("report", "compare"):
         assert command([line, str(folder), *([str(tmp_path)] if line == "compare" else [])]) == 1
+    with pytest.raises(UserError) as caught:
+        require_run(folder)
+    assert "did you mean" not in str(caught.value), "itself"
 
 
 @pytest.mark.parametrize("missing", ["run.json", "recipe.yaml"])

@@ -160,6 +160,10 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
         (tmp_path / "bad.txt").write_text(content)
         with pytest.raises(UserError, match=what):
             Lexicon.load(tmp_path / "bad.txt")
+    (tmp_path / "bad.txt").write_bytes("创新办\n".encode("gb18030"))
+    for unreadable, what in {"bad.txt": "bad.txt is not text", "absent.txt": "does not exist", "": "be read"}.items():
+        with pytest.raises(UserError, match=what):
+            Lexicon.load(tmp_path / unreadable)
 
 
 def test_there_must_be_chinese_to_learn_from() -> None:

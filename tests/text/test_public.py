@@ -305,6 +305,28 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
             Tokenizer.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("added_tokens.json", content) for content in ([], "x", {"a": "x"}, {"a": None}, {"a": [1]})),
+        *(
+            ("tokenizer_config.json", {"added_tokens_decoder": given})
+            for given in ([], 5, {"x": {}}, {"7": {}}, {"7": "a"})
+        ),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"7": {"content": 4}}}),
+        ("tokenizer_config.json", {"strip_accents": [3]}),
+        ("special_tokens_map.json", [1]),
+    ],
+)
+def test_a_malformed_file_beside_a_list_is_named(name: str, content: Any, tmp_path: Path) -> None:
+    trained_here().save_pretrained(tmp_path)
+    for other in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / other).unlink()
+    write_json(tmp_path / name, content)
+    with pytest.raises(UserError, match=name):
+        Tokenizer.from_pretrained(tmp_path)
+
+
 def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
     template = json.loads(MAKERS["XLM-R"]().to_str())["post_processor"]
     first, second = template["single"][0], template["single"][1]

@@ -60,7 +60,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 def _architecture(bundle: Bundle) -> dict[str, Any]:
     """The settings, and whether a public layout can say them."""
     config, lacking = bundle.config, why_not_public(bundle.config, bundle.tokenizer)
-    classes = [] if lacking else files.read_json(bundle.folder / "config.json").get("architectures")
+    classes = [] if lacking else files.read_object(bundle.folder / "config.json").get("architectures")
     return {
         "family": config.family,
         "layout": None if lacking else config.family,

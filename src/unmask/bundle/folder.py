@@ -106,7 +106,7 @@ def _fetch(name: str, revision: str | None) -> Path:
 def _read_own(folder: Path, device: str) -> Bundle:
     """Open a folder that `write` wrote. Raises UserError where it is damaged, or was written by another version."""
     where = folder / "unmask.json"
-    facts = files.read_json(where)
+    facts = files.read_object(where)
     if facts.get("format") == 1:
         raise UserError(
             f"{folder} was written by unmask 0.1.0, whose models this version does not read",

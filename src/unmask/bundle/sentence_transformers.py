@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _pooling(path: Path) -> str:
-    settings = files.read_json(path)
+    settings = files.read_object(path)
     modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on is True]
     if isinstance(settings.get("pooling_mode"), str):  # as newer versions write it
         modes = [POOLINGS.get(settings["pooling_mode"], settings["pooling_mode"])]

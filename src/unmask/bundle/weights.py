@@ -55,7 +55,7 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
     index = weights_file(folder)
     if index.suffix != ".json":
         return [index], {}
-    where = files.read_json(index).get("weight_map")
+    where = files.read_object(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
         raise UserError(f"{index} is not an index of weights", given="missing: weight_map: names and their files")
     names = sorted(set(where.values()))

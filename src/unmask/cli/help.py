@@ -11,6 +11,7 @@ from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from unmask import console
+from unmask.config import ALLOWED
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message, translate
 
@@ -78,7 +79,10 @@ def misused(error: Any) -> Misused:
     if hasattr(error, "param_type"):
         return Misused("{name} is missing", name, see=see)
     if name := name or getattr(error, "option_name", None):
-        return Misused("{name} cannot be used", name, given=error.message, see=see)
+        found: list[Any] = getattr(error.__cause__, "errors", list)()  # of pydantic, if typer reads values with it
+        given = [repr(one["input"]) for one in found] or error.message
+        allowed = [ALLOWED.get(one["type"]) or one["msg"].rpartition("not one of ")[2].rstrip(".") for one in found]
+        return Misused("{name} cannot be used", name, given=given, allowed=allowed, see=see)
     return Misused(error.format_message(), see=see)
 
 

@@ -95,7 +95,7 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
     """The format to write. Raises UserError for one that the model or the target does not have."""
     shape = style or ("jsonl" if output is None else written.name_for(output))
     if shape not in written.names:
-        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(written.names))
+        raise UserError("--format {name} is not for this model", shape, allowed=", ".join(written.names))
     if shape == "table" and output is not None:
         raise UserError("a table is for reading", allowed="--format jsonl or csv with --output")
     if shape == "npy" and output is None:

@@ -41,7 +41,7 @@ def explain(
 
 def _show_groups(groups: "list[Group]") -> None:
     for group in groups:
-        title = join([group.title or message("the recipe"), " and ".join(group.kinds)])
+        title = join([group.title or message("the recipe"), join(group.kinds, ", ")])
         console.print_text(f"{translate(title)}\n{translate(group.description)}")
         rows = [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings]
         console.table(("setting", "allowed", "default", "what it is"), rows)

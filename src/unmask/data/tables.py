@@ -82,7 +82,8 @@ def _csv_rows(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator
             continue
         given = f"{fault}: {shorten(record[0][1])}"
         allowed = 'a quotation mark inside a quoted field is doubled: ""'
-        log.skip(UserError(f"{name}, line {record[0][0]:,} is not valid CSV", given=given, allowed=allowed))
+        number = record[0][0]
+        log.skip(UserError("{name}, line {number:,} is not valid CSV", name, number, given=given, allowed=allowed))
         again.extendleft(reversed(record[1:]))
 
 
@@ -167,7 +168,8 @@ def invalid_json(
         return UserError(f"{name}, line {line:,} is nested too deeply")
     excerpt = error.doc[max(0, error.pos - 30) : error.pos + 30].replace("\n", " ")
     given = f"{error.msg} at place {error.colno:,}: {excerpt}"
-    return UserError(f"{name}, line {line + error.lineno - 1:,} is not valid JSON", given=given, allowed=allowed)
+    number = line + error.lineno - 1
+    return UserError("{name}, line {number:,} is not valid JSON", name, number, given=given, allowed=allowed)
 
 
 def _object(where: str, value: Any, written: str) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
             # Path.glob takes no absolute pattern
             matches = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))  # noqa: PTH207
             if not matches:
-                raise UserError(f"no file matches {source}", given=f"relative to {Path.cwd()}")
+                raise UserError("no file matches {pattern}", source, given=message("relative to {folder}", Path.cwd()))
             found |= dict.fromkeys(matches)
         else:
             raise _absent(path)
@@ -283,8 +283,8 @@ class TextFile:
             log.skip(UserError(f"{self.name} {what}, after line {number:,}", hint="copy or download it again"))
             return
         if blank and log.skipped == skipped_before:
-            what = "holds only white space" if number else "is empty"
-            log.skip(UserError(f"{self.name} {what}", allowed="text in UTF-8"))
+            what = "{name} holds only white space" if number else "{name} is empty"
+            log.skip(UserError(what, self.name, allowed="text in UTF-8"))
 
 
 def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
@@ -316,7 +316,7 @@ def _not_text(name: str, head: bytes) -> UserError | None:
     given = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
     if given is None and b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
-    return None if given is None else UserError(f"{name} is not text", given=given, allowed="text in UTF-8")
+    return None if given is None else UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
 
 
 class _Decoder:

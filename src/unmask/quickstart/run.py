@@ -86,7 +86,7 @@ class Quickstart:
         A run that was stopped by an error before its tokenizer was made accepts corrected options.
         """
         path = self.folder / "results.json"
-        earlier = files.read_json(path) if path.is_file() else {}
+        earlier = files.read_object(path) if path.is_file() else {}
         ours = earlier.get("kind") == "quickstart"
         if ours and (self.folder / "tokenizer").exists():
             self.results = earlier

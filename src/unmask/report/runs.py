@@ -119,7 +119,7 @@ def read_run(folder: Path | str) -> RunInfo:
     for name, read in (("run.json", _trained), ("results.json", _quickstart)):
         if (folder / name).is_file():
             try:
-                return read(folder, files.read_json(folder / name))
+                return read(folder, files.read_object(folder / name))
             except UserError as error:
                 problem = error.message
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -131,7 +131,7 @@ def require_run(folder: Path | str) -> RunInfo:
     """As `read_run`, but raises UserError for what is no run or is damaged."""
     run = read_run(folder)
     if run.state == "damaged":
-        near = ", ".join(map(str, list(_run_folders(run.folder))[:4]))
+        near = ", ".join([str(path) for path in _run_folders(run.folder) if path != run.folder][:4])
         hint = [did_you_mean(near or None), "unmask runs FOLDER"]
         raise UserError("{folder} holds no run that can be read", folder, given=run.problem, hint=hint)
     return run

@@ -6,6 +6,7 @@ import numpy as np
 
 from unmask.data.encoded import EncodedRow
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.runtime.backend import Backend, arrays_of
 from unmask.tasks.task import log_softmax, top_places
 from unmask.text.tokenizer import Tokenizer
@@ -29,7 +30,8 @@ def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k:
     encoded = tokenizer.encode(text, add_special_tokens=True)
     places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
-        raise UserError(f"there is no {mask} in the text", given=text, hint=f"write {mask} where a word is wanted")
+        hint = message("write {mask} where a word is wanted", mask)
+        raise UserError("there is no {mask} in the text", mask, given=text, hint=hint)
     if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",

@@ -74,7 +74,8 @@ class Predictor:
         schema = self.manifest.task
         if schema is None:
             raise UserError(
-                f"{self.manifest.folder} was not fine-tuned for a task",
+                "{folder} was not fine-tuned for a task",
+                self.manifest.folder,
                 hint="unmask finetune --model ... --task ... --train FILE",
             )
         return restore(schema, self.tokenizer, str(self.manifest.folder / "unmask.json"))

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
-from unmask.files import write_text
+from unmask.files import read_text, write_text
+from unmask.messages import message
 from unmask.text.chinese import RUN, is_ideograph
 from unmask.text.word_discovery import find_words
 
@@ -38,7 +39,7 @@ class Lexicon:
     """
 
     counts: Mapping[str, int]
-    origin: str = "learnt from the text"
+    origin: str = message("learnt from the text")
 
     @classmethod
     def train(cls, texts: Iterable[str], *, progress: Progress = SILENT) -> "Lexicon":
@@ -53,14 +54,11 @@ class Lexicon:
     def load(cls, path: Path | str) -> "Lexicon":
         """A file of words, one a line, each with its count if it has one (as jieba's dictionaries have it).
 
-        A third field (jieba's tag) is passed over. Raises UserError naming the line that is no such entry.
+        A third field (jieba's tag) is passed over. Raises UserError where it cannot be read, or naming the line that is
+        no such entry.
         """
-        try:
-            lines = Path(path).read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not a list of words in UTF-8", given=f"byte {error.start:,}") from None
         counts: dict[str, int] = {}
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             if entry := _ENTRY.fullmatch(line):
                 counts[entry[1]] = counts.get(entry[1], 0) + int(entry[2] or 1)
             elif line.strip():

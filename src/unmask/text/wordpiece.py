@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
+from unmask.messages import message
 
 CONTINUATION = "##"
 MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in BERT
@@ -88,8 +89,14 @@ def train(
         if not letters.occurrences:
             raise UserError("there is no text to train a tokenizer on", hint="give files that hold text")
         raise UserError(
-            f"the text supports a vocabulary of at most {vocab_size - missing:,} tokens",
-            given=f"{vocab_size:,}, from {letters.occurrences:,} words; pairs seen {min_frequency} times or more",
+            "the text supports a vocabulary of at most {tokens:,} tokens",
+            vocab_size - missing,
+            given=message(
+                "{tokens:,}, from {words:,} words; pairs seen {times} times or more",
+                vocab_size,
+                letters.occurrences,
+                min_frequency,
+            ),
         )
     return WordPieceVocabulary([*specials, *merger.texts], len(alphabet), dropped, letters.dropped)
 

@@ -57,7 +57,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """The values of run.json."""
         path = self.folder / "run.json"
-        return files.read_json(path) if path.is_file() else {}
+        return files.read_object(path) if path.is_file() else {}
 
     def __enter__(self) -> "Run":
         """Lock the folder, check that it belongs to this recipe, write down what runs here.
@@ -102,7 +102,7 @@ class Run:
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
-            raise self._mismatch("belongs to a run with another recipe", changes[:6])
+            raise self._mismatch("{folder} belongs to a run with another recipe", changes[:6])
 
     def write_facts(self, **facts: Any) -> None:
         """Into run.json; on the main process only."""
@@ -120,7 +120,7 @@ class Run:
             self.write_facts(inputs=inputs)
         elif before != inputs:
             changed = [name for name in inputs if before.get(name) != inputs[name]]
-            raise self._mismatch("was begun with other data", changed)
+            raise self._mismatch("{folder} was begun with other data", changed)
 
     def save_texts(self, texts: Mapping[str, str]) -> None:
         """Write rows in memory into files of the run, by their names; on the main process only.
@@ -132,11 +132,11 @@ class Run:
             if not self._created or not path.is_file():
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
-                raise self._mismatch("was begun with other data", [name])
+                raise self._mismatch("{folder} was begun with other data", [name])
 
     def _mismatch(self, text: str, differences: list[str]) -> UserError:
         hint = ["give the same recipe, settings and data as before", "choose another --output folder"]
-        return UserError(f"{self.folder} {text}", given=differences, hint=hint)
+        return UserError(text, self.folder, given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:
         """A row for metrics.jsonl, and for its mirror."""

@@ -71,7 +71,8 @@ def check_max_length(setting: str, max_length: int, positions: int, group: str =
     """Raises UserError where texts may be longer than a network has positions. group: the settings that add some."""
     if max_length > positions:
         given = f"{setting}={max_length}"
-        hint = f"{setting}={positions}, or {group}.max_position_embeddings={max_length}"
+        either = "{setting}={positions}, or {group}.max_position_embeddings={length}"
+        hint = message(either, setting, positions, group, max_length)
         raise UserError("{setting} is above the positions of the model", setting, given=given, hint=hint)
 
 

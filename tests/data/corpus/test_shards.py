@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import random
 import signal
 import subprocess
@@ -356,6 +357,15 @@ def test_damage_is_found_and_the_same_command_repairs_it(tmp_path: Path, tokeniz
     path.unlink()
     with pytest.raises(UserError, match="is absent"):
         Shards.open(out)
+
+
+@pytest.mark.parametrize("changed", [{"shards": 5}, {"shards": [1]}, {"files": None}])
+def test_a_damaged_manifest_is_named(tokenizer: Tokenizer, tmp_path: Path, changed: dict[str, object]) -> None:
+    build([Document("a few words", "a.txt", 1)], tokenizer, tmp_path / "corpus")
+    path = tmp_path / "corpus" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        Shards.open(tmp_path / "corpus")
 
 
 def test_folders_that_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -54,18 +54,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished corpus. Raises UserError that says what the folder is instead."""
     build = "unmask corpus build FILES... --tokenizer DIR --output DIR"
     if not folder.exists():
-        raise UserError(f"{folder} does not exist", hint=build)
+        raise UserError("{path} does not exist", folder, hint=build)
     if not (folder / MANIFEST).exists():
         if (folder / PARTIAL).exists():
             raise UserError(f"{folder} is not finished", hint="run the same `unmask corpus build` command again")
         build = build.replace("FILES...", str(folder))
         raise UserError(f"{folder} is not a built corpus: it has no {MANIFEST}", hint=build)
-    manifest = files.read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "shards" not in manifest:
-        given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    manifest = files.read_object(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        given, allowed = manifest.get("format"), f"format {FORMAT}"
         raise UserError(
-            f"{folder / MANIFEST} is not in a format that this version reads", given=given, allowed=f"format {FORMAT}"
+            "{path} is not in a format that this version reads", folder / MANIFEST, given=given, allowed=allowed
         )
+    try:
+        files_of(manifest)
+    except (KeyError, TypeError):
+        raise UserError("{path} is damaged", folder / MANIFEST, hint="remove the folder and build it again") from None
     return manifest
 
 

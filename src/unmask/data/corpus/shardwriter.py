@@ -114,7 +114,7 @@ class _Writer:
         if found is None:
             _require_empty(self.output)
         else:
-            state = files.read_json(found)
+            state = files.read_object(found)
             self._require_same(state)
             for shard in state["shards"]:
                 if any(find_problem(self.output, entry, check=True) for entry in shard["files"]):

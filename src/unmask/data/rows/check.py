@@ -33,13 +33,17 @@ def check_targets(
 
     def checked(_: int, example: Example) -> Example:
         if example.target is None:
-            raise UserError(f"{example.location} has no label")
+            raise UserError("{place} has no label", example.location)
         new = min(example.labels - allowed, default=None)
         if new is not None:
             hint = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
             on = next((span for span in example.spans or () if span.label == new), None)
             raise UserError(
-                f'{example.location}: label "{new}" is not among the {len(allowed):,} labels of {of}',
+                '{place}: label "{label}" is not among the {count:,} labels of {of}',
+                example.location,
+                new,
+                len(allowed),
+                of,
                 given=on and f"on {shorten(example.text[on.start : on.end])!r}",
                 allowed=listed(sorted(allowed)),
                 hint=[did_you_mean(suggest(new, allowed)), hint],

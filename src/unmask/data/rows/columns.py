@@ -92,10 +92,12 @@ class Records:
     def missing(self, role: Role, usual: Sequence[str]) -> NoReturn:
         """Raises the UserError for a column that neither an option nor its name tells."""
         raise UserError(
-            f"{self.source}: no column is named like a {usual[0]}",
+            "{file}: no column is named like a {role}",
+            self.source,
+            usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
-            hint=f"--{role}-column NAME; a file without a header needs one, such as text,label",
+            hint=message("--{role}-column NAME; a file without a header needs one, such as text,label", role),
         )
 
     def texts(self) -> tuple[str, str | None]:

@@ -44,7 +44,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
         if label is not None:
             target = target_of(row.get(label), kind, separator, where, label)
         if target is None and required:
-            raise UserError(f"{where} has no label", allowed=f"a value in column {label!r}")
+            raise UserError("{place} has no label", where, allowed=f"a value in column {label!r}")
         other = cell(row, negative)
         other = other if isinstance(other, str) and other.strip() else None
         meta = about(line, row)
@@ -75,7 +75,7 @@ def target_of(value: Any, kind: RowKind, separator: str | None, where: str, colu
     number = _number(value)
     if not math.isfinite(number or 0):
         allowed = "a number with a point, such as 3.5 or -2e-3"
-        raise UserError(f"{where}: {column!r} is not a number", given=excerpt(value), allowed=allowed)
+        raise UserError("{place}: {column!r} is not a number", where, column, given=excerpt(value), allowed=allowed)
     return number
 
 

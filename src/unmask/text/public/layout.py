@@ -8,9 +8,9 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from unmask.config import config, setting
+from unmask.config import config, from_mapping, setting
 from unmask.errors import UserError
-from unmask.files import read_json
+from unmask.files import read_object, read_text
 from unmask.text import folding
 from unmask.text.public import specials
 from unmask.text.wordpiece import CONTINUATION, MAX_WORD_CHARACTERS
@@ -101,10 +101,7 @@ def read_description(file: Path, config: Mapping[str, Any]) -> str:
 
 def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
     """With the tokens that were added to a vocabulary afterwards: older folders have a file for them."""
-    path = file.with_name("added_tokens.json")
-    added = {int(number): facts for number, facts in config.get("added_tokens_decoder", {}).items()}
-    if not added and path.is_file():
-        added = {number: {"content": token} for token, number in read_json(path).items()}
+    added = _added_tokens(file, config)
     backend = tokenizers.Tokenizer.from_str(description)
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
     for number, facts in sorted(added.items()):
@@ -118,13 +115,25 @@ def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
     return serialise(backend) if added else description
 
 
+def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Added tokens by id. Raises UserError where the file that lists them names no ids or no tokens."""
+    path, older = file.with_name(specials.CONFIG), file.with_name("added_tokens.json")
+    try:
+        added = {int(number): facts for number, facts in config.get("added_tokens_decoder", {}).items()}
+        if not added and older.is_file():
+            path = older
+            added = {int(number): {"content": token} for token, number in read_object(path).items()}
+        if all(isinstance(facts["content"], str) for facts in added.values()):
+            return added
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise UserError("{path}: the tokens added to the vocabulary cannot be read", path, allowed="tokens and their ids")
+
+
 def _text(file: Path) -> str:
     if not file.is_file():
-        raise UserError(f"{file} does not exist", allowed=SUPPORTED_FILES)
-    try:
-        return file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not a tokenizer", given=f"byte {error.start:,} is not UTF-8") from None
+        raise UserError("{path} does not exist", file, allowed=SUPPORTED_FILES)
+    return read_text(file)
 
 
 def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
@@ -138,7 +147,8 @@ def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
     settings = {name: config[name] for name in alike if name in config}
-    return tokenizer_json(tokens, TokenizerConfig(lowercase=config.get("do_lower_case", not cased), **settings), names)
+    settings["lowercase"] = config.get("do_lower_case", not cased)
+    return tokenizer_json(tokens, from_mapping(TokenizerConfig, settings, str(file.with_name(specials.CONFIG))), names)
 
 
 def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import models
 
 from unmask.errors import UserError
-from unmask.files import read_json
+from unmask.files import read_object
 
 CONFIG, MAP = "tokenizer_config.json", "special_tokens_map.json"
 
@@ -67,7 +67,7 @@ def read_config_files(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in (MAP, CONFIG):
         path = file.with_name(name)
-        given = read_json(path) if path.is_file() else {}
+        given = read_object(path) if path.is_file() else {}
         found |= {key: value for key, value in given.items() if value is not None or key not in found}
     return found
 

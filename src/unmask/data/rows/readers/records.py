@@ -107,8 +107,8 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
             log.note("{name}: read as {format} (to change: --input-format)", file.name, message(FORMATS[found][0]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
-        hint = "--task tag, or --input-format of what it is"
-        raise UserError(f"{file.name} is CoNLL, which holds tags of tokens", hint=hint)
+        hint = "a model of --task tag, or --input-format of what it is"
+        raise UserError("{name} is CoNLL, which holds tags of tokens", file.name, hint=hint)
     return format
 
 
