@@ -124,6 +124,6 @@ def test_texts_that_are_no_help(texts: list[str], message: str, pretrained: Path
 
 
 def test_nothing_that_is_there_is_replaced(pretrained: Path) -> None:
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         grow(bundle.read(pretrained), TEXTS, pretrained.parent)
     assert (pretrained / "unmask.json").is_file()

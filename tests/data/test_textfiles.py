@@ -145,7 +145,7 @@ def test_skipping_leaves_out_the_line_and_counts_it(tmp_path: Path) -> None:
     log = ReadLog("skip")
     assert [line for _, line in open_text(path, log)] == ["one", "four" * 10]
     assert log.skipped == 2
-    assert "left out: 2" in log.notes[-1] and "line 2" in log.notes[-1]
+    assert "skipped: 2" in log.notes[-1] and "line 2" in log.notes[-1]
 
 
 def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(
@@ -184,7 +184,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
         find_files([f"{tmp_path}/*.gz"])
     with pytest.raises(UserError, match="holds no text files"):
         find_files([tmp_path / "empty"])
-    with pytest.raises(UserError, match="no files were given"):
+    with pytest.raises(UserError, match="no input files"):
         find_files([])
 
 

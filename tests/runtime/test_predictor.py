@@ -247,7 +247,7 @@ def test_a_saved_predictor_predicts_the_same(
 
 def test_a_predictor_replaces_no_other_folder(classifier: Predictor, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         classifier.save_pretrained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(UserError):

@@ -390,7 +390,7 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
 
 def test_a_model_of_sentencepiece_alone_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"")
-    with pytest.raises(UserError, match=r"save it from there as tokenizer\.json"):
+    with pytest.raises(UserError, match=r"save it as tokenizer\.json"):
         Tokenizer.from_pretrained(tmp_path)
 
 

@@ -124,9 +124,7 @@ def _task(
     if kind not in heads:
         return None
     if heads[kind] not in tensors:
-        console.note(
-            "{where} names a head ({architecture}) whose weights are not there: it is left out", where, architecture
-        )
+        console.note("{where} names a head ({architecture}) without weights: head ignored", where, architecture)
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
@@ -157,7 +155,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
     ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     if sorted(ours) != sorted(names):
-        console.note("the tags of the head are not in BIO, so it is not used: {names}", list_some(names))
+        console.note("head ignored, because its tags are not in BIO: {names}", list_some(names))
         return None
     order = torch.tensor([names.index(name) for name in ours])
     for kind in ("weight", "bias"):

@@ -47,7 +47,7 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
     twice = next((column for column, times in Counter(header).items() if times > 1 and column), None)
     if twice is not None:
         what = f"{name}, line {begin:,}: two columns are called {twice!r}"
-        raise UserError(what, given=", ".join(header), hint="give every column a name of its own")
+        raise UserError(what, given=", ".join(header), hint="use a different name for each column")
     for number, fields in rows:
         if len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))

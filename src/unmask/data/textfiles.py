@@ -71,7 +71,7 @@ class ReadLog:
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
             if self.option not in hint:
-                error.facts["hint"] = join([hint, message("{option} skip leaves such rows out", self.option)], "\n")
+                error.facts["hint"] = join([hint, message("{option} skip ignores such rows", self.option)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -91,7 +91,7 @@ class ReadLog:
         """All sentences, the last of them how many rows were left out."""
         if self.first is None:
             return tuple(self.remarks)
-        return (*self.remarks, message("left out: {count:,} (the first: {error})", self.skipped, self.first.message))
+        return (*self.remarks, message("skipped: {count:,} (the first: {error})", self.skipped, self.first.message))
 
 
 def display_name(path: object) -> str:
@@ -142,7 +142,7 @@ def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
         else:
             raise _absent(path)
     if not found:
-        raise UserError("no files were given", allowed="files, folders, globs, or - for standard input")
+        raise UserError("no input files", allowed="files, folders, globs, or - for standard input")
     return list(found)
 
 
@@ -156,7 +156,7 @@ def _files_in(folder: Path) -> list[str]:
         raise UserError(
             f"{folder} holds no text files",
             allowed=", ".join(KINDS) + ", each also with .gz or .zst",
-            hint="give the files by name to read them whatever they are called",
+            hint="name the files to read them regardless of their suffix",
         )
     return [str(path) for path in sorted(found)]
 

@@ -23,7 +23,7 @@ EDGE = 16  # flag of the [CLS] and [SEP] at the ends of a text, not only of a wi
 class SpanSettings(WindowSettings):
     """Settings that the tasks on labelled spans share."""
 
-    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="dropout before the last layer")
     head_lr_factor: float = setting(
         default=1.0, gt=0, description="learning rate of the head, as a multiple of the encoder's"
     )

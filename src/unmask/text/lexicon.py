@@ -172,9 +172,9 @@ def continues_word(
             start = sentence.find(word, end)
             if start < 0 or sentence[end:start].strip():
                 raise UserError(
-                    "the words that were given for a text do not spell it",
+                    "the words of a text do not spell it",
                     given=[f"{word!r} after {sentence[max(0, end - 20) : end]!r}", sentence[:80]],
-                    allowed="its words in order; only white space may be left out",
+                    allowed="the words of the text in order; only white space may be omitted",
                 )
             end = start + len(word)
             goes_on[begin + start + 1 : begin + end] = True

@@ -135,7 +135,7 @@ class Run:
                 raise self._mismatch("was begun with other data", [name])
 
     def _mismatch(self, text: str, differences: list[str]) -> UserError:
-        hint = ["give the same recipe, settings and data as before", "choose another --output folder"]
+        hint = ["use the same recipe, settings and data as before", "choose another --output folder"]
         return UserError(f"{self.folder} {text}", given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:

@@ -198,7 +198,7 @@ class _Writer:
         tail = self.shard.entry()
         if not self.shards:
             raise UserError(
-                "the documents hold no tokens: there is nothing to build a corpus of",
+                "the documents contain no tokens to build a corpus from",
                 given=f"{tail['documents_read']:,} documents",
             )
         totals = {key: sum(shard[key] for shard in self.shards) for key in TOTALS}

@@ -25,12 +25,12 @@ QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
 ANSWERS = ("answers", "answer")
 STARTS = ("answer_start", "start")
-FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone where it stands once; [] for no answer'
+FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
-    "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
-    "which is taken (the first: {first})"
+    "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
+    "used (the first: {first})"
 )
-FIRST = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
+FIRST = "{source}: {count:,} answers occur several times; the first occurrence is used (the first: {first})"
 
 
 def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> list[Example]:
@@ -114,7 +114,7 @@ def _located(
             return ReferenceAnswer(inner, start)
     first = context.find(inner)
     if first < 0:
-        allowed = "a stretch of the context, letter by letter"
+        allowed = "a span of the context, verbatim"
         raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
     if context.find(inner, first + 1) >= 0:
         if starts != "first":

@@ -203,7 +203,7 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     examples = list(log.usable(records.rows, example))
     for kind, lines in left_out.items():
         if lines:
-            text = "{source}: {lines:,} {kind} spans left out (the first on line {first})"
+            text = "{source}: {lines:,} {kind} spans skipped (the first on line {first})"
             log.note(text, records.source, len(lines), message(kind), lines[0])
     return examples
 

@@ -20,7 +20,7 @@ PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MAS
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added token
 MODEL_MAX_LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
 SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
-CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
+CONVERT = "open it with its own library and save it as tokenizer.json"
 
 
 @config
