@@ -253,7 +253,7 @@ def test_a_name_of_the_hub_is_read_from_its_cache(publish: Callable[..., Path], 
         "32 some/model None",
         "32 some/model main",
         f"32 some/model {revision}",
-        "some/other is no folder here, and it cannot be fetched from the model hub",
+        "some/other is not a folder here and cannot be fetched from the model hub",
     ]
 
 
@@ -307,13 +307,13 @@ def _untied(tensors: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("alter", "wanted"),
     [
-        (_nan, "holds numbers that are not finite"),
-        (_integers, "is no weight"),
-        (_eighths, "is no weight"),
+        (_nan, "contains numbers that are not finite"),
+        (_integers, "is not a weight"),
+        (_eighths, "is not a weight"),
         (_another_size, "do not fit its configuration"),
         (_missing, "do not fit its configuration"),
         (_unknown, "weights that no layer here has"),
-        (_untied, "has a matrix of its own"),
+        (_untied, "has its own matrix"),
     ],
 )
 def test_wrong_weights_are_refused(
@@ -337,7 +337,7 @@ def test_one_number_that_is_not_finite_is_found_wherever_it_stands(
     check_numbers({}, tmp_path)
     table.view(-1)[place] = float(value)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="table holds numbers that are not finite"):
+    with pytest.raises(UserError, match="table contains numbers that are not finite"):
         check_numbers({}, tmp_path)
 
 
@@ -463,7 +463,7 @@ def test_a_tokenizer_of_another_model_is_refused(publish: Callable[..., Path]) -
     other = Tokenizer.train([alphabet] * 9, vocab_size=99, allow_fewer=True)
     assert other.vocab_size > RECORDED["pieces"]
     other.save_pretrained(folder)
-    with pytest.raises(UserError, match="does not belong to the weights"):
+    with pytest.raises(UserError, match="does not match the weights"):
         bundle.read(folder)
 
 

@@ -66,7 +66,7 @@ def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None
         ("id,text,label\n1,a,x\n1,b,y\n", "1 rows repeat the id of an earlier one"),
         ("text,label\na,x\nb,x\n", "2 rows, all with the same label"),
         ("text,label\na,x\n ,y\n", "line 3: 'text' is empty"),
-        ("review,stars\n", "holds no rows"),
+        ("review,stars\n", "contains no rows"),
     ],
 )
 def test_single_files(command, tmp_path: Path, content: str, said: str) -> None:

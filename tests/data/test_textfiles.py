@@ -182,7 +182,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert str(tmp_path / "corpus.txt") in error.value.facts["hint"]
     with pytest.raises(UserError, match="no file matches"):
         find_files([f"{tmp_path}/*.gz"])
-    with pytest.raises(UserError, match="holds no text files"):
+    with pytest.raises(UserError, match="contains no text files"):
         find_files([tmp_path / "empty"])
     with pytest.raises(UserError, match="no input files"):
         find_files([])
@@ -261,7 +261,7 @@ def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPat
     [
         ('{"text": "a",}', "is not valid JSON"),
         ('["a"]', "is not a JSON object"),
-        ('{"text": "\\ud83d"}', "holds half of a surrogate pair"),
+        ('{"text": "\\ud83d"}', "contains half of a surrogate pair"),
         ("[" * 100_000, "is nested too deeply"),
     ],
 )

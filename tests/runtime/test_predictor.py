@@ -136,7 +136,7 @@ def test_special_pieces_are_never_proposed(filler: Predictor) -> None:
 
 
 def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> None:
-    with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
+    with pytest.raises(UserError, match=r"the text contains no \[MASK\]"):
         filler.fill("river stone")
     with pytest.raises(UserError, match="longer than the positions of the model"):
         filler.fill("[MASK] " + "river " * 40)
@@ -219,7 +219,7 @@ def test_vectors_as_one_array(embedder: Predictor) -> None:
 
 
 def test_what_cannot_be_encoded(embedder: Predictor, classifier: Predictor, filler: Predictor) -> None:
-    with pytest.raises(UserError, match=r"gives no vectors[^$]*classify"):
+    with pytest.raises(UserError, match=r"does not produce text vectors[^$]*classify"):
         classifier.encode(["river"])
     with pytest.raises(UserError, match="was not fine-tuned"):
         filler.encode(["river"])

@@ -379,5 +379,5 @@ def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == []
     assert tagger.decode(outputs_of([empty], [], []), {}) == [[]]
-    with pytest.raises(UserError, match="holds no text"):
+    with pytest.raises(UserError, match="contains no text"):
         check_rows([empty], [])

@@ -96,7 +96,7 @@ def _fetch(name: str, revision: str | None) -> Path:
                 break
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"{name} is no folder here, and it cannot be fetched from the model hub",
+            f"{name} is not a folder here and cannot be fetched from the model hub",
             given=f"{type(error).__name__}: {error}".strip().partition("\n")[0],
             hint="check the name and the network, or download the files and use their folder",
         ) from None

@@ -166,7 +166,7 @@ def invalid_json(
     if isinstance(error, RecursionError):
         return UserError(f"{name}, line {line:,} is nested too deeply")
     excerpt = error.doc[max(0, error.pos - 30) : error.pos + 30].replace("\n", " ")
-    given = f"{error.msg} at place {error.colno:,}: {excerpt}"
+    given = f"{error.msg} at position {error.colno:,}: {excerpt}"
     return UserError(f"{name}, line {line + error.lineno - 1:,} is not valid JSON", given=given, allowed=allowed)
 
 
@@ -178,5 +178,5 @@ def _object(where: str, value: Any, written: str) -> dict[str, Any]:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise UserError(f"{where} holds half of a surrogate pair, which is no text") from None
+            raise UserError(f"{where} contains half of a surrogate pair") from None
     return value

@@ -154,7 +154,7 @@ def _files_in(folder: Path) -> list[str]:
             found.append(path)
     if not found:
         raise UserError(
-            f"{folder} holds no text files",
+            f"{folder} contains no text files",
             allowed=", ".join(KINDS) + ", each also with .gz or .zst",
             hint="name the files to read them regardless of their suffix",
         )
@@ -343,7 +343,7 @@ class _Decoder:
         except UnicodeDecodeError as error:
             raise encodings.undecodable(where, raw, error, self.encoding or "UTF-8") from None
         if "\0" in line:
-            raise UserError(f"{where} holds a NUL character", given=f"at place {line.index(chr(0)) + 1:,}")
+            raise UserError(f"{where} contains a NUL character", given=f"at position {line.index(chr(0)) + 1:,}")
         return number, line
 
     def _detect(self, raw: bytes) -> None:

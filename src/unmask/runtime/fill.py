@@ -29,7 +29,7 @@ def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k:
     encoded = tokenizer.encode(text, add_special_tokens=True)
     places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
-        raise UserError(f"there is no {mask} in the text", given=text, hint=f"write {mask} where a word is wanted")
+        raise UserError(f"the text contains no {mask}", given=text, hint=f"write {mask} at each word to predict")
     if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",

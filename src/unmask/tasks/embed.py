@@ -103,7 +103,7 @@ class EmbedTask(Task[Vectors]):
             check_pairs(train)
         if isinstance(loss, Contrastive) and scored:
             raise UserError(
-                f"{train[0].source} has scores, which pairs that belong together have not",
+                f"{train[0].source} has scores, but contrastive loss needs positive pairs",
                 given="task.loss=contrastive",
                 hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
             )
@@ -184,7 +184,7 @@ def _score_range(train: Examples) -> list[float]:
         raise UserError(
             f"{train[0].source} has no scores to learn",
             given="task.loss=cosine",
-            hint="--label-column NAME; or task.loss=contrastive for pairs that belong together",
+            hint="--label-column NAME; or task.loss=contrastive for positive pairs",
         )
     lowest, highest = min(numbers), max(numbers)
     if lowest == highest:

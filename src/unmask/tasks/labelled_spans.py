@@ -120,7 +120,7 @@ class SpanTask(Task[list[LabelledSpan]]):
 def check_rows(train: Examples, rows: Rows) -> None:
     """Raises UserError where there is nothing to learn from."""
     if not rows:
-        raise UserError(f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word")
+        raise UserError(f"{train[0].source} contains no text", given=f"{len(train):,} sentences without a word")
 
 
 def is_plain(examples: Sequence[Example]) -> bool:

@@ -70,7 +70,7 @@ class Lexicon:
                     allowed="a word of at most 32 characters, a tab or blank, how often it occurs",
                 )
         if not counts:
-            raise UserError(f"{path} holds no words")
+            raise UserError(f"{path} contains no words")
         return cls(counts, str(path))
 
     def save(self, path: Path | str) -> None:

@@ -152,7 +152,7 @@ def _remove_leaks(
         return train, checked
     train, checked["dropped"] = without_rows(train, out), len(out)
     if not train:
-        raise UserError(f"{data.train}: no row is left to train on", given=f"left out: {len(out):,}")
+        raise UserError(f"{data.train}: no row is left to train on", given=f"skipped: {len(out):,}")
     return train, checked
 
 

@@ -81,7 +81,7 @@ class Run:
         foreign = [name for name in there if not name.startswith(".")]
         if foreign and not existed:
             given, hint = ", ".join(foreign[:5]), "choose another --output folder"
-            raise UserError(f"{self.folder} is not empty and holds no run", given=given, hint=hint)
+            raise UserError(f"{self.folder} is not empty and contains no run", given=given, hint=hint)
         opened.enter_context(files.hold(self.folder))
         if self._mirror is not None:
             opened.callback(self._mirror.close)

@@ -242,7 +242,7 @@ def test_a_sentence_with_an_unreadable_line_is_left_out_whole(write: Write) -> N
 @pytest.mark.parametrize("content", ["\n\n\n", "# a comment\n\n", "-DOCSTART- O\n\n", ""])
 def test_a_file_without_a_sentence(write: Write, content: str) -> None:
     path = write(content)
-    with pytest.raises(UserError, match=r"holds no rows|is empty|holds only white space"):
+    with pytest.raises(UserError, match=r"contains no rows|is empty|holds only white space"):
         tagged_of(path)
 
 
@@ -325,16 +325,16 @@ def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> No
         ('{"text": "ab", "spans": [[0, 3, "x"]]}', "a span reaches beyond the text"),
         ('{"text": "ab", "spans": [[-1, 1, "x"]]}', "a span reaches beyond the text"),
         ('{"text": "ab", "spans": [[2, 1, "x"]]}', "a span reaches beyond the text"),
-        ('{"text": "ab", "spans": [[0, 1]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [[0, true, "x"]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [[0, 1, ""]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', "holds something that is no span"),
+        ('{"text": "ab", "spans": [[0, 1]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [[0, true, "x"]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [[0, 1, ""]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', "contains something that is not a span"),
         ('{"text": "ab", "spans": "x"}', "is not a list of spans"),
         ('{"text": "ab"}', "has no spans"),
         ('{"text": " ", "spans": []}', "'text' is empty"),
         ('{"text": 3, "spans": []}', "'text' is not text"),
         ('{"spans": []}', "has no 'text'"),
-        ('{"text": "a\\ud800b", "spans": []}', "holds half of a surrogate pair"),
+        ('{"text": "a\\ud800b", "spans": []}', "contains half of a surrogate pair"),
         ("[1]", "is not a JSON object"),
     ],
 )

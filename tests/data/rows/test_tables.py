@@ -197,7 +197,7 @@ class TestFaults:
         ("content", "said"),
         [
             ("", "is empty"),
-            ("text,label\n", "holds no rows"),
+            ("text,label\n", "contains no rows"),
             ("text,label,text\na,b,c\n", "two columns are called 'text'"),
         ],
     )

@@ -38,7 +38,7 @@ def sample_documents(
     documents of each source: `counts`, from a first pass. Raises UserError without them, and for another `by`.
     """
     if by not in ("uniform", "source"):
-        raise UserError(f"documents cannot be kept by {by!r}", allowed="uniform, source")
+        raise UserError(f"documents cannot be sampled by {by!r}", allowed="uniform, source")
     if by == "source" and counts is None:
         raise UserError(
             "sampling by source reads the documents twice: to count, then to sample",

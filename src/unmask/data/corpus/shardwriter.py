@@ -268,7 +268,7 @@ def _remove_corpus(output: Path) -> None:
 
 def _other(output: Path, why: str, difference: str | None) -> UserError:
     return UserError(
-        f"{output} holds another corpus: {why}",
+        f"{output} contains another corpus: {why}",
         given=difference,
         hint="choose another --output folder, or remove this one (corpus build: --restart)",
     )

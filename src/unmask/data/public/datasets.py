@@ -252,7 +252,7 @@ def find_dataset(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
         raise UserError(
-            f"{name} is not a public data set that unmask knows",
+            f"{name} is not a public data set",
             allowed=", ".join(PUBLIC),
             hint=[did_you_mean(suggest(name, PUBLIC)), "with your own files: --text FILES --train FILE --test FILE"],
         )

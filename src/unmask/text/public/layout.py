@@ -148,9 +148,9 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
         numbers, pairs = models.BPE.read_file(str(vocabulary), str(merges))
         backend = tokenizers.Tokenizer(models.BPE(numbers, pairs))
     except Exception as error:  # the library raises Exception itself
-        raise UserError(f"{vocabulary} and {merges.name} are no vocabulary with its merges", given=error) from None
+        raise UserError(f"{vocabulary} and {merges.name} are not a vocabulary with its merges", given=error) from None
     if any(token.endswith("</w>") for token in numbers):
-        raise UserError(f"{vocabulary} is no byte-level vocabulary", given="tokens that end in </w>", hint=CONVERT)
+        raise UserError(f"{vocabulary} is not a byte-level vocabulary", given="tokens that end in </w>", hint=CONVERT)
     prefix = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()

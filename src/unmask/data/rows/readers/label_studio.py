@@ -73,7 +73,7 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         log.note("{source}: {bare:,} tasks without annotations skipped", source, bare)
     if labelled:
         if not records:
-            raise UserError(f"{source} holds no annotated task", hint="export tasks that somebody has annotated")
+            raise UserError(f"{source} contains no annotated task", hint="export tasks that somebody has annotated")
         # where nobody found a span, the control says nothing: that is an empty list, as the other tasks show
         lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
         for _, record in records:
