@@ -109,7 +109,7 @@ def test_another_encoding_is_named_with_the_option_that_reads_it(
 
 def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
-    assert error.message.endswith("line 3 is not valid UTF-8") and "place 4" in error.facts["given"]
+    assert error.message.endswith("line 3 is not valid UTF-8") and "position 4" in error.facts["given"]
     damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
     assert "UTF-8 that is damaged here" in damaged.facts["hint"]
 

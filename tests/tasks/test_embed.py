@@ -261,7 +261,7 @@ def test_what_cannot_be_learnt_is_said(tokenizer: Tokenizer) -> None:
         (single, Cosine(), "has one text, where two are needed"),
         (plain, Cosine(), "has no scores to learn"),
         (scored, Cosine(), "nothing to learn"),
-        (scored, Contrastive(), "has scores, positive pairs"),
+        (scored, Contrastive(), "needs positive pairs"),
         ([scored[0], plain[0]], Cosine(), "has no score, but other rows have"),
     ):
         with pytest.raises(UserError, match=message):

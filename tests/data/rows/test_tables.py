@@ -206,7 +206,7 @@ class TestFaults:
 
     def test_nothing_left_is_an_error_even_when_skipping(self, tmp_path: Path) -> None:
         message = fault(write(tmp_path, "a.csv", "text,label\n,1\n,2\n"), on_error="skip")
-        assert "no row that can be used" in message and "line 2" in message
+        assert "no usable row" in message and "line 2" in message
 
     def test_wrong_encoding_names_the_line(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
