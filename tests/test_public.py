@@ -312,7 +312,7 @@ def _untied(tensors: dict[str, Tensor]) -> None:
         (_eighths, "is not a weight"),
         (_another_size, "do not fit its configuration"),
         (_missing, "do not fit its configuration"),
-        (_unknown, "weights that no layer here has"),
+        (_unknown, "weights that unmask would ignore"),
         (_untied, "has its own matrix"),
     ],
 )
@@ -439,7 +439,7 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
         ({"is_decoder": True}, "is_decoder cannot be used"),
         ({"layer_norm_eps": "small"}, "norm_eps"),
         ({"num_hidden_layers": 4}, "do not fit its configuration"),
-        ({"num_hidden_layers": 2}, "weights that no layer here has"),
+        ({"num_hidden_layers": 2}, "weights that unmask would ignore"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(

@@ -188,7 +188,7 @@ def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_p
     word = byte_level.display_token(number)
     assert byte_level.id_to_token(number) == "Ġ" + word
     assert word in {fill.token for fill in fills if fill.text == f"The river {word} the stone"}
-    with pytest.raises(UserError, match="write <mask> where a word is wanted"):
+    with pytest.raises(UserError, match="write <mask> at each word to predict"):
         predictor.fill("no [MASK] here")
 
 
