@@ -114,7 +114,7 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
     ("texts", "message"),
     [
         (["one document"], "too few documents"),
-        ([f"{number} the river" for number in range(40)], "nothing to add"),
+        ([f"{number} the river" for number in range(40)], "no tokens to add"),
     ],
 )
 def test_texts_that_are_no_help(texts: list[str], message: str, pretrained: Path, tmp_path: Path) -> None:
@@ -124,6 +124,6 @@ def test_texts_that_are_no_help(texts: list[str], message: str, pretrained: Path
 
 
 def test_nothing_that_is_there_is_replaced(pretrained: Path) -> None:
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         grow(bundle.read(pretrained), TEXTS, pretrained.parent)
     assert (pretrained / "unmask.json").is_file()

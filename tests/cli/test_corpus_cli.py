@@ -77,7 +77,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     assert run(command) == 1
     assert "texts/c.txt, line 3 is not valid UTF-8" in capsys.readouterr().err
     assert run([*command, "--on-error", "skip", "--restart"]) == 0
-    assert "left out: 1" in capsys.readouterr().err
+    assert "skipped: 1" in capsys.readouterr().err
     assert run([*command[:-1], "other", "--keep", "0%"]) == 1
     assert "'0%' is not a share" in capsys.readouterr().err
 

@@ -27,8 +27,8 @@ def test_what_is_found_is_shown(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["train"], "--test", rows["test"])
     train, test = rows["train"], rows["test"]
     assert done.code == 1
-    assert f"{test}: 1 of 4 rows stand in {train}, too (the first: {test}, line 2 and {train}, line 2)" in done.out
-    assert f"{train}: 2 rows have a text that stands there with another label" in done.out
+    assert f"{test}: 1 of 4 rows also occur in {train} (the first: {test}, line 2 and {train}, line 2)" in done.out
+    assert f"{train}: 2 rows have a text that also occurs with another label" in done.out
     assert f"{train}, line 5: a and {train}, line 3: b" in done.out
     assert f"{train}: 2 rows repeat the text" in done.out and f"{test}: 1 rows repeat" in done.out
     assert f"{test}: 1 rows have a label that no training row has (the first: {test}, line 4: c)" in done.out
@@ -63,10 +63,10 @@ def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("id,text,label\n1,a,x\n1,b,y\n", "1 rows have the id of an earlier one"),
+        ("id,text,label\n1,a,x\n1,b,y\n", "1 rows repeat the id of an earlier one"),
         ("text,label\na,x\nb,x\n", "2 rows, all with the same label"),
         ("text,label\na,x\n ,y\n", "line 3: 'text' is empty"),
-        ("review,stars\n", "holds no rows"),
+        ("review,stars\n", "contains no rows"),
     ],
 )
 def test_single_files(command, tmp_path: Path, content: str, said: str) -> None:
@@ -88,9 +88,9 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
     test.write_text("text,label\nRIVER 3,water\nriver new,water\n")
     asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--output", out]
     done = command(*asked, "train.budget=2 steps", "task.max_length=16")
-    assert done.code == 0 and f"{test}: 1 of 2 rows stand in {train}, too" in done.err
+    assert done.code == 0 and f"{test}: 1 of 2 rows also occur in {train}" in done.err
     assert files.read_json(out / "run.json")["checked"]["leaks"]["test"]["rows"] == 1
-    assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows stand in the training rows, too"]
+    assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows also occur in the training rows"]
     page = tmp_path / "page.html"
     assert command("report", out, "--lang", "zh", "--output", page).code == 0
     assert "2 条测试样本中有 1 条也出现在训练样本中" in page.read_text(encoding="utf-8")

@@ -96,7 +96,7 @@ def test_exported_for_sentence_transformers(
 ) -> None:
     out = tmp_path / "exported"
     code, shown, err = called("export", runs[1], "--format", "sentence-transformers", "--output", out)
-    assert code == 0 and "BertModel" in shown and "do not know the head" not in err
+    assert code == 0 and "BertModel" in shown and "do not support the head" not in err
     assert np.array_equal(load(out)("river"), load(runs[1])("river"))
     code, _, err = called("export", pretrained, "--format", "sentence-transformers", "--output", tmp_path / "x")
     assert code == 1 and "cannot be written for other libraries" in err

@@ -42,7 +42,7 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     done = command("evaluate", classifier, file)
     assert done.code == 1 and f'{file}, line 3: label "lava" is not among the 2 labels' in done.err
     skipped = command("evaluate", classifier, file, "--on-error", "skip", "--json")
-    assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 1 and "left out: 1" in skipped.err
+    assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 1 and "skipped: 1" in skipped.err
     assert "--unknown-labels wrong" in done.err
     river = json.loads(command("evaluate", classifier, file, "--on-error", "skip", "--json").out)
     counted = command("evaluate", classifier, file, "--unknown-labels", "wrong", "--json")

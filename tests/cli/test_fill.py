@@ -22,7 +22,7 @@ def test_fill_shows_pieces_for_each_mask(command, pretrained: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("No mask here.", "there is no [MASK]"), ("river " * 40 + "[MASK]", "longer than the positions")],
+    [("No mask here.", "contains no [MASK]"), ("river " * 40 + "[MASK]", "longer than the positions")],
 )
 def test_texts_that_cannot_be_filled(command, pretrained: Path, text: str, said: str) -> None:
     done = command("fill", pretrained, text)

@@ -46,7 +46,7 @@ def test_evaluate(command, kind: str, runs: tuple[Path, Path], file: Path) -> No
     done = command("evaluate", runs[0], file)
     shown = {
         "multilabel": ["micro-F1", "subset accuracy", "threshold"],
-        "regress": ["Spearman", "MAE", "farthest"],
+        "regress": ["Spearman", "MAE", "largest errors"],
     }
     assert done.code == 0 and all(word in done.out for word in shown[kind]), done.err
     assert ("%" in done.out.splitlines()[0]) == (kind == "multilabel") or kind == "regress"

@@ -49,7 +49,7 @@ def test_each_file_is_opened_once(command, pretrained: Path, tmp_path: Path, ope
     assert done.code == 0
     counts = {name: count for name, count in opened.items() if name.startswith("rows_")}
     assert counts == {train.name: 1} if share else {one.name: 1 for one in (train, dev, test)}
-    assert done.err.count("stand in") == (0 if share else 2), "and what is noted is noted once"
+    assert done.err.count("also occur in") == (0 if share else 2), "and what is noted is noted once"
 
 
 def test_a_model_reads_as_it_was_trained(command, pretrained: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_inspecting_nothing_is_a_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "inspect", str(tmp_path)]) == 1
-    assert "holds no tokenizer" in capsys.readouterr().err
+    assert "contains no tokenizer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "inspect"])

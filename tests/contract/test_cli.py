@@ -67,7 +67,7 @@ def arguments(command) -> set[str]:
 
 def test_help_shows_what_is_done_without_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "--help"]) == 0
-    assert "as on_error if not given" in " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "default: as on_error" in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

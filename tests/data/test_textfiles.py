@@ -109,7 +109,7 @@ def test_another_encoding_is_named_with_the_option_that_reads_it(
 
 def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
-    assert error.message.endswith("line 3 is not valid UTF-8") and "place 4" in error.facts["given"]
+    assert error.message.endswith("line 3 is not valid UTF-8") and "position 4" in error.facts["given"]
     damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
     assert "UTF-8 that is damaged here" in damaged.facts["hint"]
 
@@ -145,7 +145,7 @@ def test_skipping_leaves_out_the_line_and_counts_it(tmp_path: Path) -> None:
     log = ReadLog("skip")
     assert [line for _, line in open_text(path, log)] == ["one", "four" * 10]
     assert log.skipped == 2
-    assert "left out: 2" in log.notes[-1] and "line 2" in log.notes[-1]
+    assert "skipped: 2" in log.notes[-1] and "line 2" in log.notes[-1]
 
 
 def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(
@@ -182,9 +182,9 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert str(tmp_path / "corpus.txt") in error.value.facts["hint"]
     with pytest.raises(UserError, match="no file matches"):
         find_files([f"{tmp_path}/*.gz"])
-    with pytest.raises(UserError, match="holds no text files"):
+    with pytest.raises(UserError, match="contains no text files"):
         find_files([tmp_path / "empty"])
-    with pytest.raises(UserError, match="no files were given"):
+    with pytest.raises(UserError, match="no input files"):
         find_files([])
 
 
@@ -261,7 +261,7 @@ def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPat
     [
         ('{"text": "a",}', "is not valid JSON"),
         ('["a"]', "is not a JSON object"),
-        ('{"text": "\\ud83d"}', "holds half of a surrogate pair"),
+        ('{"text": "\\ud83d"}', "contains half of a surrogate pair"),
         ("[" * 100_000, "is nested too deeply"),
     ],
 )

@@ -65,7 +65,7 @@ def test_tfidf_of_few_rows_one_label_or_no_test_rows() -> None:
 
 
 def test_texts_without_words_are_refused() -> None:
-    with pytest.raises(UserError, match="nothing to count"):
+    with pytest.raises(UserError, match="no words to count"):
         baselines.tfidf(["", " "], ["x", "y"], ["a"])
 
 

@@ -41,7 +41,7 @@ def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
 def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) -> None:
     path = predictions().save(tmp_path)
     path.write_text(content)
-    with pytest.raises(UserError, match="holds no predictions that can be read"):
+    with pytest.raises(UserError, match="contains no readable predictions"):
         load_predictions(tmp_path)
 
 
@@ -51,7 +51,7 @@ def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) ->
         ({"sha256": "cd" * 32}, "different rows"),
         ({"reference": SENTENCES[:-1], "predictions": SAID[:-1]}, "different rows"),
         ({"labels": ["D", "N", "X"]}, "different labels"),
-        ({"metric": "entity_f1"}, "different things"),
+        ({"metric": "entity_f1"}, "different kinds"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(changes: dict, message: str) -> None:
@@ -76,5 +76,5 @@ def test_every_kind_and_what_stands_beside_it_comes_back(tmp_path: Path) -> None
     assert read(tested.save(tmp_path)) == tested
     assert predictions(file="rows.csv").save(tmp_path) and read(tested.save(tmp_path)) == tested
     other = predictions(task="classify", kind="number", metric="mae", reference=[1.0], predictions=[1.5])
-    with pytest.raises(UserError, match="different things"):
+    with pytest.raises(UserError, match="different kinds"):
         compare_predictions([("one", "other", one), ("two", "other", other)])

@@ -198,7 +198,7 @@ def test_ranks_and_micro_batches_cut_a_step_without_remainder(
     start = step * per_step
     (whole,) = Batches(examples, per_step, seed=4).step(start)
     if world > 1 and per_step < world * parts:
-        with pytest.raises(UserError, match="too few sequences for so many processes"):
+        with pytest.raises(UserError, match="too few sequences per step"):
             Batches(examples, per_step, 4, parts, 0, world)
         return
     by_rank = [part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).step(start)]

@@ -97,7 +97,7 @@ def test_a_message_is_its_english_text(chinese: None) -> None:
 
 def test_values_are_translated_if_they_are_messages(chinese: None) -> None:
     inner = message("{path} does not exist", "rows")
-    assert translate(message("left out: {count:,} (the first: {error})", 1234, inner)) == (
+    assert translate(message("skipped: {count:,} (the first: {error})", 1234, inner)) == (
         "略去 1,234 处（第一处：rows 不存在）"
     )
     assert translate(join([message("{rows:,} rows", 5), None, "rows"])) == "5 条样本 · rows"
@@ -260,7 +260,7 @@ def test_what_programs_read_is_the_same_in_every_language(
 
 def test_recipes_are_explained_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     out = call(capsys, "recipe", "explain", "train", "--lang", "zh")[1]
-    assert "整数，至少 1" in out and "学习率" in out and "数字，大于 0" in out and "训练方式" in out
+    assert "整数，至少 1" in out and "学习率" in out and "数字，大于 0" in out and "训练的设置" in out
     assert not re.search(r"\b(number|at least|above|the|of|or)\b", out)
 
 

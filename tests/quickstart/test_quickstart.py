@@ -138,7 +138,7 @@ def test_a_foreign_folder_is_refused(own: Path, tmp_path: Path) -> None:
         folder = tmp_path / name.replace(".", "-")
         folder.mkdir()
         (folder / name).write_text(text, encoding="utf-8")
-        with pytest.raises(UserError, match="holds no quick start"):
+        with pytest.raises(UserError, match="contains no quick start"):
             quickstart(request(own, folder))
         assert (folder / name).read_text(encoding="utf-8") == text
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_runs([pretrained])
     with pytest.raises(UserError, match="2 to 6"):
         compare_runs([pretrained, tmp_path / "x" / ".." / "p"])
-    with pytest.raises(UserError, match="holds no run"):
+    with pytest.raises(UserError, match="contains no readable run"):
         compare_runs([pretrained, tmp_path / "nothing"])
     with pytest.raises(UserError, match="give no labels"):
         compare_runs([pretrained, write_trained(tmp_path / "p2")], tmp_path / "test.csv")

@@ -225,7 +225,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no run that can be read"):
+    with pytest.raises(UserError, match="contains no readable run"):
         write_report(tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_the_summary_says_what_the_interval_allows(
         assert "by 2.0 points (interval +1.0 to +3.0)" in text
     if expected == "unclear":
         assert "includes zero" in text
-    assert ("This model is of no use yet." in sentences) == (kind == "majority" and expected != "better")
+    assert ("This model is not usable yet." in sentences) == (kind == "majority" and expected != "better")
     assert ("For this task and budget, use that method." in sentences) == (kind == "tfidf" and expected == "worse")
 
 

@@ -136,7 +136,7 @@ def test_special_pieces_are_never_proposed(filler: Predictor) -> None:
 
 
 def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> None:
-    with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
+    with pytest.raises(UserError, match=r"the text contains no \[MASK\]"):
         filler.fill("river stone")
     with pytest.raises(UserError, match="longer than the positions of the model"):
         filler.fill("[MASK] " + "river " * 40)
@@ -188,7 +188,7 @@ def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_p
     word = byte_level.display_token(number)
     assert byte_level.id_to_token(number) == "Ġ" + word
     assert word in {fill.token for fill in fills if fill.text == f"The river {word} the stone"}
-    with pytest.raises(UserError, match="write <mask> where a word is wanted"):
+    with pytest.raises(UserError, match="write <mask> at each word to predict"):
         predictor.fill("no [MASK] here")
 
 
@@ -219,7 +219,7 @@ def test_vectors_as_one_array(embedder: Predictor) -> None:
 
 
 def test_what_cannot_be_encoded(embedder: Predictor, classifier: Predictor, filler: Predictor) -> None:
-    with pytest.raises(UserError, match=r"gives no vectors[^$]*classify"):
+    with pytest.raises(UserError, match=r"does not produce text vectors[^$]*classify"):
         classifier.encode(["river"])
     with pytest.raises(UserError, match="was not fine-tuned"):
         filler.encode(["river"])
@@ -247,7 +247,7 @@ def test_a_saved_predictor_predicts_the_same(
 
 def test_a_predictor_replaces_no_other_folder(classifier: Predictor, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         classifier.save_pretrained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(UserError):

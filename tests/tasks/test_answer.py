@@ -364,7 +364,7 @@ def test_padding_is_never_an_answer() -> None:
 
 
 def test_nothing_can_be_learnt_where_no_question_has_an_answer(tokenizer: Tokenizer) -> None:
-    with pytest.raises(UserError, match="there is nothing to learn"):
+    with pytest.raises(UserError, match="nothing to learn"):
         AnswerTask.build(Answer(), tokenizer, [example("who", "river")])
     assert not AnswerTask.build(Answer(), tokenizer, [example("who", "river", ("river", 0))]).has_unanswerable
     both = [example("who", "river", ("river", 0)), example("who", "river")]

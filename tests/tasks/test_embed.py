@@ -260,8 +260,8 @@ def test_what_cannot_be_learnt_is_said(tokenizer: Tokenizer) -> None:
         (single, Contrastive(), "has one text, where two are needed"),
         (single, Cosine(), "has one text, where two are needed"),
         (plain, Cosine(), "has no scores to learn"),
-        (scored, Cosine(), "there is nothing to learn"),
-        (scored, Contrastive(), "has scores, which pairs that belong together have not"),
+        (scored, Cosine(), "nothing to learn"),
+        (scored, Contrastive(), "needs positive pairs"),
         ([scored[0], plain[0]], Cosine(), "has no score, but other rows have"),
     ):
         with pytest.raises(UserError, match=message):

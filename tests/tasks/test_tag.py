@@ -79,7 +79,7 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     assert head_class(crf).public_architecture(crf, "bert")[0] is None
     again = TagTask.restore(spans.settings, tokenizer, spans.schema())
     assert (again.labels, again.tags_every_token) == (spans.labels, False)
-    with pytest.raises(UserError, match="there is nothing to learn"):
+    with pytest.raises(UserError, match="nothing to learn"):
         task(tokenizer, [sentence("a letter")])
 
 
@@ -379,5 +379,5 @@ def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == []
     assert tagger.decode(outputs_of([empty], [], []), {}) == [[]]
-    with pytest.raises(UserError, match="holds no text"):
+    with pytest.raises(UserError, match="contains no text"):
         check_rows([empty], [])

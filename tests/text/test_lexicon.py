@@ -156,7 +156,7 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "jieba.txt").write_text("\ufeff云计算 5 n\n\n创新办\t3\n台中\n")
     assert Lexicon.load(tmp_path / "jieba.txt").counts == {"云计算": 5, "创新办": 3, "台中": 1}
-    for content, what in {"好 x\n": "line 1", "好 1\n坏 1 2 3\n": "line 2", "\n": "holds no words"}.items():
+    for content, what in {"好 x\n": "line 1", "好 1\n坏 1 2 3\n": "line 2", "\n": "contains no words"}.items():
         (tmp_path / "bad.txt").write_text(content)
         with pytest.raises(UserError, match=what):
             Lexicon.load(tmp_path / "bad.txt")

@@ -341,7 +341,7 @@ def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
             {"post_processor": {**template, "single": [first, first, second, first]}},
             "2 before it and 1 after",
         ),
-        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "frames texts"),
+        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "adds special tokens"),
         (
             "ALBERT",
             {},
@@ -403,7 +403,7 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
             Tokenizer.from_pretrained(tmp_path)
     (tmp_path / "merges.txt").write_text("", encoding="utf-8")
     write_json(tmp_path / "vocab.json", {"a</w>": 0})
-    with pytest.raises(UserError, match="no byte-level vocabulary"):
+    with pytest.raises(UserError, match="not a byte-level vocabulary"):
         Tokenizer.from_pretrained(tmp_path)
     write_json(tmp_path / "vocab.json", {"a": 0})
     with pytest.raises(UserError, match="has no pad token"):
@@ -412,7 +412,7 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
 
 def test_a_model_of_sentencepiece_alone_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"")
-    with pytest.raises(UserError, match=r"save it from there as tokenizer\.json"):
+    with pytest.raises(UserError, match=r"save it as tokenizer\.json"):
         Tokenizer.from_pretrained(tmp_path)
 
 

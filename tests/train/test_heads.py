@@ -33,7 +33,7 @@ def test_a_head_for_the_same_labels_is_kept(
     assert heads_of(first) == {"classify": "new"}
     capsys.readouterr()
     again = tune(*still, model=first.model, out="again")
-    assert f"the head for classify is that of {first.model}" in " ".join(capsys.readouterr().err.split())
+    assert f"head for classify loaded from {first.model}" in " ".join(capsys.readouterr().err.split())
     assert heads_of(again) == {"classify": "kept"}
     assert again.dev == first.dev
     kept = weights(again.model)
@@ -69,7 +69,7 @@ def test_the_pooler_of_pretraining_goes_into_a_new_head(
     still = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0"]
     pooler = weights(origin.model)["pooler.weight"]
     assert torch.equal(weights(tune(*still).model)["pooler.weight"], pooler)
-    assert f"the pooler is that of {origin.model}" in " ".join(capsys.readouterr().err.split())
+    assert f"pooler loaded from {origin.model}" in " ".join(capsys.readouterr().err.split())
     for number, setting in enumerate(("task.pooling=mean", "transfer.new_head=true", "pretrained=false")):
         run = tune(*still, setting, out=str(number))
         assert not torch.equal(weights(run.model)["pooler.weight"], pooler), setting
@@ -86,7 +86,7 @@ def test_a_head_that_is_missing_is_made_new_and_said(
     capsys.readouterr()
     result = go_on(f"init_from={tuned.model}", out="again")
     said = " ".join(capsys.readouterr().err.split())
-    assert f"the head for masked is new: {tuned.model} has none" in said
+    assert f"new head for masked: {tuned.model} has none" in said
     start = files.read_json(result.folder / "run.json")["init"]
     assert start["heads"] == {"masked": "new"}
     assert start["heldout_figures"]["masked.loss"] == pytest.approx(origin.unigram_loss, rel=0.1)

@@ -156,8 +156,8 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
 def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     for overrides, told in (
         (["data.max_length=64"], "data.max_length is above the positions"),
-        (["objectives=[{name: masked}, {name: masked}]"], "an objective stands twice"),
-        (["objectives=[{name: next_sentence}]", "model.type_vocab_size=0"], "needs segment embeddings"),
+        (["objectives=[{name: masked}, {name: masked}]"], "names an objective twice"),
+        (["objectives=[{name: next_sentence}]", "model.type_vocab_size=0"], "needs token type embeddings"),
         (["data.corpus=nowhere"], "nowhere does not exist"),
     ):
         with pytest.raises(UserError, match=told):

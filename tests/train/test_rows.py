@@ -90,10 +90,10 @@ def leaking(tmp_path: Path, **settings: str) -> RowsConfig:
 def test_leaks_are_noted_and_written_down(tmp_path: Path) -> None:
     found = prepare_rows(leaking(tmp_path), 0)
     said = "\n".join(found.notes)
-    assert f"{tmp_path}/test.jsonl: 3 of 4 rows stand in {tmp_path}/train.jsonl" in said
-    assert f"{tmp_path}/dev.jsonl: 1 of 2 rows stand in" in said and "data.leaks=drop" in said
+    assert f"{tmp_path}/test.jsonl: 3 of 4 rows also occur in {tmp_path}/train.jsonl" in said
+    assert f"{tmp_path}/dev.jsonl: 1 of 2 rows also occur in" in said and "data.leaks=drop" in said
     assert f"{tmp_path}/test.jsonl, line 1 and {tmp_path}/train.jsonl, line 1" in said
-    assert f"{tmp_path}/train.jsonl: 2 rows have a text that stands there with another label" in said
+    assert f"{tmp_path}/train.jsonl: 2 rows have a text that also occurs with another label" in said
     assert len(found.train) == 8 and len(found.test or ()) == 4
     leaks = found.checked["leaks"]
     assert {name: (one["rows"], one["of"], one["train_rows"]) for name, one in leaks.items()} == {
@@ -122,9 +122,9 @@ def test_or_they_are_an_error(tmp_path: Path, settings: dict[str, str], said: st
 
 def test_a_test_file_and_a_share_for_one_are_one_too_many() -> None:
     values = {"init_from": "m", "data": {"train": "a.csv", "test": "b.csv", "test_share": 0.1}}
-    with pytest.raises(UserError, match="data: test is a file") as caught:
+    with pytest.raises(UserError, match="data: test and test_share") as caught:
         parse_recipe(FinetuneRecipe, values, [], "the settings given")
-    assert "test_share cuts nothing" in str(caught.value)
+    assert "set one of them" in str(caught.value)
 
 
 def test_what_is_written_is_read_again_as_it_was(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_run_of_the_first_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="is not empty and holds no run") as caught, open_run(tmp_path):
+    with pytest.raises(UserError, match="is not empty and contains no run") as caught, open_run(tmp_path):
         pass
     assert "thesis.tex" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
@@ -70,7 +70,7 @@ def test_an_empty_folder_and_hidden_files_are_no_hindrance(tmp_path: Path) -> No
 
 def test_a_recipe_of_the_user_s_own_is_not_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("# mine\n")
-    with pytest.raises(UserError, match="is not empty and holds no run"), open_run(tmp_path):
+    with pytest.raises(UserError, match="is not empty and contains no run"), open_run(tmp_path):
         pass
     assert (tmp_path / "recipe.yaml").read_text() == "# mine\n"
 

@@ -375,7 +375,7 @@ def test_what_does_not_suit_the_model_is_refused(
             ["model.preset=small", "model.position_embedding_type=rotary"],
             "the recipe describes another network",
         ),
-        (["init.embeddings=counts"], "networks that begin at random"),
+        (["init.embeddings=counts"], "randomly initialised network"),
         (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
         (
             ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],

@@ -72,7 +72,7 @@ def read(
         raise UserError(
             "{folder} is a run that is not finished: it has no model yet",
             folder,
-            hint="give the command that began it again; it goes on where it stopped",
+            hint="repeat the command that started it; it resumes where it stopped",
         )
     raise UserError(
         "{folder} is not a model",
@@ -96,9 +96,9 @@ def _fetch(name: str, revision: str | None) -> Path:
                 break
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"{name} is no folder here, and it cannot be fetched from the model hub",
+            f"{name} is not a folder here and cannot be fetched from the model hub",
             given=f"{type(error).__name__}: {error}".strip().partition("\n")[0],
-            hint="check the name and the network, or download its files and give the folder",
+            hint="check the name and the network, or download the files and use their folder",
         ) from None
     return folder
 

@@ -68,15 +68,15 @@ def grow(
     before = opened.tokenizer
     before.with_added_tokens([])  # whether it can grow at all, before long work
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} is there already", hint="remove it, or choose another --output")
+        raise UserError(f"{output} already exists", hint="remove it, or choose another --output")
     held_out: list[str] = []
     digest = hashlib.sha256()
     found = count_usage(before, _without(held_out, texts, seed, digest), progress)
     if not held_out or not found.documents:
         raise UserError(
-            "there are too few documents to hold out a tenth of them",
+            "too few documents to hold out a tenth of them",
             given=f"{found.documents + len(held_out):,} documents",
-            hint="give more text; --split line makes each line a document",
+            hint="provide more text; --split line makes each line a document",
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
     lineage = {
@@ -119,7 +119,7 @@ def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress)
     chosen = growing.choose_tokens(before.tokens, words, single, add, min_frequency=min_frequency, progress=progress)
     if not chosen:
         raise UserError(
-            "no word of the text is cut into several tokens often enough: there is nothing to add",
+            "no word that is split into several tokens is frequent enough: no tokens to add",
             given=f"{found.total.words:,} words in {found.documents:,} documents",
             allowed=f"tokens that occur {min_frequency} times or more",
         )

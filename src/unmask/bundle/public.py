@@ -45,7 +45,7 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
-            f"the tokenizer in {inside} does not belong to the weights: it has more tokens than there are embeddings",
+            f"the tokenizer in {inside} does not match the weights: it has more tokens than there are embeddings",
             given=f"{tokenizer.vocab_size:,} tokens, {config.vocab_size:,} embeddings",
         )
     names = public.get("architectures") or [""]
@@ -75,7 +75,7 @@ def _tensors(
     unused = {name for name in tensors if name.partition(".")[0] not in ours}
     if unused and not allow_unused:
         raise UserError(
-            f"{folder} holds weights that no layer here has, so the model would compute something else",
+            f"{folder} contains weights that unmask would ignore, so the model would compute something else",
             given=list_some(unused),
             hint="--allow-unused (allow_unused=True) to leave them out all the same",
         )
@@ -103,7 +103,7 @@ def _by_public_names(tensors: dict[str, Tensor], family: Family, folder: Path) -
         again = tensors.pop(name)
         if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
             raise UserError(
-                f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
+                f"{folder}: the masked-LM head has its own matrix, but unmask shares the embeddings",
                 given=name,
             )
     return tensors
@@ -124,9 +124,7 @@ def _task(
     if kind not in heads:
         return None
     if heads[kind] not in tensors:
-        console.note(
-            "{where} names a head ({architecture}) whose weights are not there: it is left out", where, architecture
-        )
+        console.note("{where} names a head ({architecture}) without weights: head ignored", where, architecture)
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
@@ -157,7 +155,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
     ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     if sorted(ours) != sorted(names):
-        console.note("the tags of the head are not in BIO, so it is not used: {names}", list_some(names))
+        console.note("head ignored, because its tags are not in BIO: {names}", list_some(names))
         return None
     order = torch.tensor([names.index(name) for name in ours])
     for kind in ("weight", "bias"):

@@ -46,7 +46,7 @@ def weights_file(folder: Path) -> Path:
     """The file that holds the weights, or the index of those that do. Raises UserError where there is none."""
     path = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if path is None:
-        raise UserError(f"{folder} holds no weights", allowed=" or ".join(FILES))
+        raise UserError(f"{folder} contains no weights", allowed=" or ".join(FILES))
     return path
 
 
@@ -61,7 +61,9 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
     names = sorted(set(where.values()))
     for name in names:
         if name != Path(name).name or name in ("", ".", ".."):
-            raise UserError(f"{index} points outside of its folder", given=name, allowed="names of files beside it")
+            raise UserError(
+                f"{index} points outside of its folder", given=name, allowed="names of files in the same folder"
+            )
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing", hint="copy the whole folder again")
     return [folder / name for name in names], where
@@ -92,7 +94,7 @@ def _read_pickle(path: Path, device: str) -> dict[str, Tensor]:
         # only the name: its other words say how to run the code all the same
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UserError(
-            f"{path} is refused: it is damaged, or holds more than weights, which could run code",
+            f"{path} is refused: it is damaged, or contains more than weights, which could run code",
             given=named[1] if named else None,
             hint="look for a model.safetensors of the same model",
         ) from None
@@ -112,14 +114,16 @@ def check_numbers(tensors: Mapping[str, Tensor], folder: Path) -> None:
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATS.values():
-            raise UserError(f"{folder}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16")
+            raise UserError(
+                f"{folder}: {name} is not a weight", given=tensor.dtype, allowed="float32, float16, bfloat16"
+            )
     for path in _files(folder)[0]:
         for name, part in _read_parts(path) if path.suffix == ".safetensors" else _read_pickle(path, "cpu").items():
             # a sum takes no memory; it may overflow where all are finite
             suspect = part.is_floating_point() and not torch.isfinite(part.sum(dtype=torch.float32))
             if suspect and not torch.isfinite(part).all():
                 raise UserError(
-                    f"{path}: {name} holds numbers that are not finite (NaN or infinite)",
+                    f"{path}: {name} contains numbers that are not finite (NaN or infinite)",
                     hint="use another checkpoint: this one is damaged",
                 )
 

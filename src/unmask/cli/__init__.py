@@ -1,4 +1,8 @@
-"""The command line: one file per noun. Heavy imports stay inside the commands, so that `--help` is instant."""
+"""The command line: one file per noun. Heavy imports stay inside the commands, so that `--help` is instant.
+
+An option is a parameter of the command's function; options of reading rows are fields of `ReadOptions`
+(data/rows/options.py), which reading.py adds to a command.
+"""
 
 import sys
 

@@ -32,7 +32,7 @@ def build(
     text_column: options.TextColumn = "text",
     split: options.Split = "blank",
     words: Annotated[str, typer.Option(help="Words of Chinese text: auto, learn, jieba, none, or a file.")] = "auto",
-    keep: Annotated[str, typer.Option(help="The share of the documents to keep, for example 20%.")] = "100%",
+    keep: Annotated[str, typer.Option(help="Share of the documents to sample, for example 20%.")] = "100%",
     by: Annotated[str, typer.Option(help="How to sample: uniform, or source (as many of each source).")] = "uniform",
     seed: options.RandomSeed = 0,
     encoding: options.Encoding = None,
@@ -42,7 +42,7 @@ def build(
 ) -> None:
     """Tokenise text files into a corpus folder.
 
-    Stopped at any moment, the same command goes on where it stopped and ends with the same files.
+    Resumes after an interruption when the same command is run again, and writes the same files.
     """
     from unmask.data.corpus import shards
     from unmask.data.corpus.sample import parse_share
@@ -82,7 +82,7 @@ def build(
 
 def _show_built(result: dict[str, Any]) -> None:
     console.print_text(str(result["corpus"]))
-    console.note("what is in it: unmask corpus stats {out}", shlex.quote(str(result["corpus"])))
+    console.note("to inspect it: unmask corpus stats {out}", shlex.quote(str(result["corpus"])))
 
 
 def _documents(

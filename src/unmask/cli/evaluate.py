@@ -86,14 +86,14 @@ def _tables(details: dict[str, Any]) -> "Iterator[tuple[tuple[str, ...], list[tu
         [(row["true"] or None, row["predicted"] or None, row["count"]) for row in pairs[:MAX_CONFUSIONS]],
     )
     yield (
-        ("questions of which", "F1", "exact match", "questions"),
+        ("questions", "F1", "exact match", "questions"),
         [(row["part"], *_percent(row, "answer_f1", "exact_match"), row["rows"]) for row in details.get("parts") or []],
     )
     errors = details.get("largest_errors") or []
     if errors and "rank" in errors[0]:
-        yield ("found late: line", "rank"), [(row["line"], row["rank"]) for row in errors]
+        yield ("worst ranks: line", "rank"), [(row["line"], row["rank"]) for row in errors]
     else:
-        heads = ("farthest from the truth: line", "true", "predicted")
+        heads = ("largest errors: line", "true", "predicted")
         yield heads, [(row["line"], f"{row['true']:.6g}", f"{row['predicted']:.3f}") for row in errors]
 
 

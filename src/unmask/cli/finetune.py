@@ -47,10 +47,10 @@ def finetune(
     output: options.RunFolder = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
+    """Train a model for a task; write the model of the best step on the dev rows to the run folder.
 
-    Stopped at any moment, the same command goes on where it stopped. Several processes train together when
-    torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
+    Resumes after an interruption when the same command is run again. Trains with several processes under
+    torchrun: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
     from unmask.metrics import format_score
     from unmask.tasks import task_of

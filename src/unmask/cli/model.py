@@ -112,11 +112,11 @@ def export(
     from unmask.bundle.sentence_transformers import MODULES
 
     if format not in FORMATS:
-        raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
+        raise UserError("unknown format", given=f"--format {format}", allowed=", ".join(FORMATS))
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
+        raise UserError("{out} already exists", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = bundle.export(opened, output, sentences=format == FORMATS[1])
     print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
     if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
-        console.note("other libraries do not know the head of this task: the encoder alone was written")
+        console.note("other libraries do not support the head of this task: only the encoder was written")

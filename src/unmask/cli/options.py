@@ -26,13 +26,13 @@ TextFiles = Annotated[
         help="txt, jsonl, csv or tsv files, also .gz or .zst; folders; globs; - for standard input.",
     ),
 ]
-TextColumn = Annotated[str, _text(help="The CSV column or JSON key that holds the text.")]
+TextColumn = Annotated[str, _text(help="CSV column or JSON key of the text.")]
 Split = Annotated[Literal["blank", "line", "file"], _text(help="Separator of documents in plain text.")]
-Encoding = Annotated[str | None, _text(help="Encoding of the files; detected if not given.")]
+Encoding = Annotated[str | None, _text(help="Encoding of the files; detected by default.")]
 OnError = Annotated[Literal["stop", "skip"], _text(help="Action on an unreadable line; skipped ones are reported.")]
 MinFrequency = Annotated[int, typer.Option(min=1, help="Minimum count of words and parts of words.")]
 
-AnyRecipe = Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with unmask.")]
+AnyRecipe = Annotated[str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings of the recipe to replace, such as train.budget=5m."),
@@ -40,13 +40,13 @@ Overrides = Annotated[
 Corpus = Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")]
 TASK = typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed.")
 TestRows = Annotated[Path | None, typer.Option(help="Rows to evaluate on at the end.")]
-DevRows = Annotated[Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")]
+DevRows = Annotated[Path | None, typer.Option(help="Dev rows, to select the best step. [default: a tenth of train]")]
 
 LearningRate = Annotated[float | None, _training("--lr", help="Peak learning rate: train.optimizer.lr.")]
-Epochs = Annotated[float | None, _training(help="How often to train on every row or document: train.budget.")]
-BatchSize = Annotated[int | None, _training(help="Rows in a step: data.batch_size.")]
-MaxLength = Annotated[int | None, _training(help="Longest text in tokens: data.max_length, or task.max_length.")]
-Seed = Annotated[int | None, _training(help="Of initial weights, order and whatever else is drawn: seed.")]
+Epochs = Annotated[float | None, _training(help="Number of epochs: train.budget.")]
+BatchSize = Annotated[int | None, _training(help="Rows per step: data.batch_size.")]
+MaxLength = Annotated[int | None, _training(help="Maximum length in tokens: data.max_length, or task.max_length.")]
+Seed = Annotated[int | None, _training(help="Random seed of the run: seed.")]
 
 
 def assigned(settings: Mapping[str, Any]) -> list[str]:

@@ -38,10 +38,10 @@ def predict(
     file: Annotated[str | None, typer.Argument(help="Rows in any format; - or nothing: standard input.")] = None,
     style: Annotated[
         Format | None,
-        typer.Option("--format", help="conll is for tags, npy for vectors. [default: as --output is called, or jsonl]"),
+        typer.Option("--format", help="conll: tags; npy: vectors. [default: by the suffix of --output, or jsonl]"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also the other labels, answers, or vectors of a pair.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Output file, written atomically.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Add the other labels, answers, or vectors of a pair.")] = False,
     top_k: Annotated[int | None, typer.Option(min=1, help="Number of most probable labels or answers.")] = None,
     reading: Given = NOTHING,
 ) -> None:
@@ -54,7 +54,7 @@ def predict(
         if output.exists() and file not in (None, "-") and output.samefile(str(file)):
             raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
     if file is None and sys.stdin.isatty():
-        raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
+        raise UserError("nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
     task, written = predictor.task, format_of(predictor.task)
     shape = _shape(written, style, output)
@@ -97,9 +97,9 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
     if shape not in written.names:
         raise UserError("--format {name} is not for this model", shape, allowed=", ".join(written.names))
     if shape == "table" and output is not None:
-        raise UserError("a table is for reading", allowed="--format jsonl or csv with --output")
+        raise UserError("a table cannot be written to a file", allowed="--format jsonl or csv with --output")
     if shape == "npy" and output is None:
-        raise UserError("an array is for a file", allowed="--output vectors.npy, or --format jsonl")
+        raise UserError("an array can only be written to a file", allowed="--output vectors.npy, or --format jsonl")
     return shape
 
 

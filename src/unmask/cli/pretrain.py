@@ -32,10 +32,10 @@ def pretrain(
     output: options.RunFolder = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train an encoder on a corpus; the run folder then holds the model and its log.
+    """Train an encoder on a corpus; write the model and its log to the run folder.
 
-    Stopped at any moment, the same command goes on where it stopped. Several processes train together when
-    torchrun starts them: torchrun --nproc-per-node 2 -m unmask pretrain RECIPE.
+    Resumes after an interruption when the same command is run again. Trains with several processes under
+    torchrun: torchrun --nproc-per-node 2 -m unmask pretrain RECIPE.
     """
     from unmask.train.parallel import join_world
     from unmask.train.pretrain import pretrain as train

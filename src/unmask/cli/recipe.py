@@ -19,7 +19,7 @@ commands = App(name="recipe", help="Recipes: show one in full, explain its setti
 
 @commands.command(example="unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
 def show(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a recipe complete: every default written out, settings replaced."""
+    """Print a complete recipe, with all defaults and the replaced settings."""
     from unmask.config import dump, to_yaml
     from unmask.train.recipe import KINDS, read_recipe, recipe_kind
 
@@ -30,7 +30,7 @@ def show(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False
 @commands.command(example="unmask recipe explain train.schedule")
 def explain(
     key: Annotated[str, typer.Argument(help="A dotted key; nothing for all settings.")] = "",
-    kind: Annotated[Literal["pretrain", "finetune"] | None, typer.Option(help="Of which kind of recipe.")] = None,
+    kind: Annotated[Literal["pretrain", "finetune"] | None, typer.Option(help="Kind of recipe.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain the settings at a key: allowed values, default, description."""
@@ -44,7 +44,7 @@ def _show_groups(groups: "list[Group]") -> None:
         title = join([group.title or message("the recipe"), join(group.kinds, ", ")])
         console.print_text(f"{translate(title)}\n{translate(group.description)}")
         rows = [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings]
-        console.table(("setting", "allowed", "default", "what it is"), rows)
+        console.table(("setting", "allowed", "default", "description"), rows)
 
 
 @commands.command(example="unmask recipe check small data.corpus=corpus")

@@ -27,9 +27,9 @@ commands = App()
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder: quick start, pretrain, finetune.")],
     output: Annotated[Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")] = None,
-    lang: Annotated[str | None, typer.Option(help="en or zh; the language of the run if not given.")] = None,
+    lang: Annotated[str | None, typer.Option(help="en or zh. [default: the language of the run]")] = None,
 ) -> None:
-    """Write the report of a run as one html file that needs nothing from outside, and print its path."""
+    """Write the report of a run as one self-contained html file and print its path."""
     from unmask.report import write_report
 
     if output is not None:
@@ -39,7 +39,7 @@ def report(
 
 @commands.command(example="unmask runs")
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"), as_json: AsJson = False
+    folder: Annotated[Path, typer.Argument(help="Folder to search.")] = Path("runs"), as_json: AsJson = False
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
     from unmask.report.runs import find_runs
@@ -47,7 +47,7 @@ def runs(
     found = find_runs(folder)
     print_result(as_json, [run.plain() for run in found], lambda _: _show_runs(found))
     if not found:
-        console.note("there are no runs below {folder}", folder)
+        console.note("no runs below {folder}", folder)
 
 
 def _show_runs(found: "list[RunInfo]") -> None:
@@ -64,7 +64,7 @@ def compare(
         list[str],
         typer.Argument(metavar="RUN RUN... [DATA.KEY=VALUE]...", help="Two to six run folders; how to read the rows."),
     ],
-    test: Annotated[Path | None, typer.Option(help="Labelled rows; by default those all were evaluated on.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Labelled rows; by default those common to all runs.")] = None,
     reading: Given = NOTHING,
     output: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.")] = None,
@@ -79,7 +79,7 @@ def compare(
     reading = read_settings(reading, [argument for argument in runs if SETTING.match(argument)])
     folders = [Path(argument) for argument in runs if not SETTING.match(argument)]
     if test is None and reading:
-        raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
+        raise UserError("options for reading test rows need a file of test rows", hint="name the file: --test FILE")
     found = compare_runs(folders, test, partial(_predict, reading=reading))
     if output is not None:
         files.write_text(output, render(page_of(found), lang))

@@ -67,7 +67,7 @@ def _check_folder(output: Path) -> None:
     theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (output / name).exists()), None)
     if theirs is not None:
         raise UserError(
-            "{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            "{out} contains a model, a run or a corpus, which depend on their tokenizer",
             output,
             given=f"{theirs} is there",
             hint="choose another --output folder",
@@ -122,7 +122,7 @@ def _show_tokens(result: dict[str, Any]) -> None:
         (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", row["word_id"])
         for row in result["tokens"]
     ]
-    console.table(("token", "id", "stands for", "position", "word"), rows)
+    console.table(("token", "id", "text", "position", "word"), rows)
 
 
 def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:

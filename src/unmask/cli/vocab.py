@@ -72,7 +72,7 @@ def _show_audit(figures: dict[str, Any]) -> None:
     unused, otherwise = figures["unused"], figures["unknown_otherwise"]
     unknown = {one["character"]: one["count"] for one in figures["unknown_characters"]}
     count = message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"])
-    words = message("{count:,} words of known characters: too long, or no token fits there", otherwise)
+    words = message("{count:,} words of known characters: too long, or without matching tokens", otherwise)
     console.facts(
         {
             "unused": join([count, console.plain(unused["examples"][:SHOWN])], "\n"),
@@ -126,7 +126,7 @@ def _show_grown(grown: "GrowResult", output: Path, wanted: int) -> None:
     if len(grown.chosen) < wanted:
         console.note("the text supports only {tokens:,} tokens", len(grown.chosen))
     console.note(
-        "new tokens have not been trained: pretrain the model further on such text before you judge or fine-tune it"
+        "new tokens have not been trained: continue pretraining on such text before evaluating or fine-tuning the model"
     )
     console.print_text("next: unmask corpus build FILES --tokenizer {out} --output corpus", output)
 

@@ -111,7 +111,7 @@ def undecodable(where: str, raw: bytes, error: UnicodeDecodeError, encoding: str
             hint = f"this looks like {(guess := _guess(raw))}: --encoding {guess} reads it"
     return UserError(
         f"{where} is not valid {encoding}",
-        given=f"at place {place + 1:,}: {text[max(0, place - 20) : place + 20]}",
+        given=f"at position {place + 1:,}: {text[max(0, place - 20) : place + 20]}",
         hint=hint,
     )
 

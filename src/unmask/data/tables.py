@@ -47,7 +47,7 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
     twice = next((column for column, times in Counter(header).items() if times > 1 and column), None)
     if twice is not None:
         what = f"{name}, line {begin:,}: two columns are called {twice!r}"
-        raise UserError(what, given=", ".join(header), hint="give every column a name of its own")
+        raise UserError(what, given=", ".join(header), hint="use a different name for each column")
     for number, fields in rows:
         if len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))
@@ -167,7 +167,7 @@ def invalid_json(
     if isinstance(error, RecursionError):
         return UserError(f"{name}, line {line:,} is nested too deeply")
     excerpt = error.doc[max(0, error.pos - 30) : error.pos + 30].replace("\n", " ")
-    given = f"{error.msg} at place {error.colno:,}: {excerpt}"
+    given = f"{error.msg} at position {error.colno:,}: {excerpt}"
     number = line + error.lineno - 1
     return UserError("{name}, line {number:,} is not valid JSON", name, number, given=given, allowed=allowed)
 
@@ -180,5 +180,5 @@ def _object(where: str, value: Any, written: str) -> dict[str, Any]:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise UserError(f"{where} holds half of a surrogate pair, which is no text") from None
+            raise UserError(f"{where} contains half of a surrogate pair") from None
     return value

@@ -71,7 +71,7 @@ class ReadLog:
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
             if self.option not in hint:
-                error.facts["hint"] = join([hint, message("{option} skip leaves such rows out", self.option)], "\n")
+                error.facts["hint"] = join([hint, message("{option} skip ignores such rows", self.option)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -91,7 +91,7 @@ class ReadLog:
         """All sentences, the last of them how many rows were left out."""
         if self.first is None:
             return tuple(self.remarks)
-        return (*self.remarks, message("left out: {count:,} (the first: {error})", self.skipped, self.first.message))
+        return (*self.remarks, message("skipped: {count:,} (the first: {error})", self.skipped, self.first.message))
 
 
 def display_name(path: object) -> str:
@@ -142,7 +142,7 @@ def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
         else:
             raise _absent(path)
     if not found:
-        raise UserError("no files were given", allowed="files, folders, globs, or - for standard input")
+        raise UserError("no input files", allowed="files, folders, globs, or - for standard input")
     return list(found)
 
 
@@ -154,9 +154,9 @@ def _files_in(folder: Path) -> list[str]:
             found.append(path)
     if not found:
         raise UserError(
-            f"{folder} holds no text files",
+            f"{folder} contains no text files",
             allowed=", ".join(KINDS) + ", each also with .gz or .zst",
-            hint="give the files by name to read them whatever they are called",
+            hint="name the files to read them regardless of their suffix",
         )
     return [str(path) for path in sorted(found)]
 
@@ -343,7 +343,7 @@ class _Decoder:
         except UnicodeDecodeError as error:
             raise encodings.undecodable(where, raw, error, self.encoding or "UTF-8") from None
         if "\0" in line:
-            raise UserError(f"{where} holds a NUL character", given=f"at place {line.index(chr(0)) + 1:,}")
+            raise UserError(f"{where} contains a NUL character", given=f"at position {line.index(chr(0)) + 1:,}")
         return number, line
 
     def _detect(self, raw: bytes) -> None:

@@ -1,1 +1,1 @@
-"""Engines: what runs the network of a model folder."""
+"""Backends that run the network of a model folder: torch's. The interface and ENGINES are in runtime/backend.py."""

@@ -88,7 +88,7 @@ class TorchEngine:
     def _masked(self) -> TorchBackend:
         head = MLMHead(self.bundle.config)
         missing = f"{self.bundle.folder} has no masked-language head"
-        self._load({"masked": head}, missing, "give the model folder of a pretraining run")
+        self._load({"masked": head}, missing, "use the model folder of a pretraining run")
         head = head.to(self.device).eval()
 
         def logits(batch: Batch) -> Tensor:

@@ -184,7 +184,7 @@ def tfidf(
     try:
         features = vectorizer.fit_transform(train)
     except ValueError as error:
-        raise UserError("TF-IDF found nothing to count in the training texts", given=error) from None
+        raise UserError("TF-IDF: the training texts contain no words to count", given=error) from None
     truth = np.asarray(labels, dtype=str)
     order = np.random.default_rng(seed).permutation(len(truth))
     held, rest = (np.sort(part) for part in np.split(order, [len(truth) // 10]))

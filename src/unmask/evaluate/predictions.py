@@ -106,7 +106,7 @@ def read(path: Path) -> Predictions:
         return Predictions(**about, **columns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} holds no predictions that can be read",
+            f"{path} contains no readable predictions",
             given=error,
             hint="remove it and evaluate the run again (unmask evaluate RUN FILE)",
         ) from None
@@ -182,7 +182,7 @@ def _check_comparable(refused: str, *both: Predictions) -> None:
     first, other = both
     if (first.kind, first.metric) != (other.kind, other.metric):
         given = ", ".join(f"{one.kind} by {one.metric}" for one in both)
-        raise UserError(f"{refused}: they do different things", given=given)
+        raise UserError(f"{refused}: they are of different kinds", given=given)
     if first.sha256 != other.sha256 or list(first.reference) != list(other.reference):
         raise UserError(
             f"{refused}: they were evaluated on different rows",

@@ -40,7 +40,7 @@ class Batches:
     def __post_init__(self) -> None:
         if self.world_size > 1 and self.step_size(0.0) < self.world_size * self.gradient_accumulation_steps:
             raise UserError(
-                "a step has too few sequences for so many processes",
+                "too few sequences per step for the number of processes",
                 given=f"{self.step_size(0.0)} sequences in {self.world_size} processes times "
                 f"{self.gradient_accumulation_steps} micro-batches",
                 hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",

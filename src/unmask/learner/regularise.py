@@ -26,8 +26,8 @@ class Regularisation:
     fgm: float = setting(
         default=0.0,
         ge=0,
-        description="adversarial training (Miyato et al. 2017): length of the change of a text's token embeddings "
-        "that raises the loss most, under which the text is learnt as well; 5 in the paper; twice the time",
+        description="FGM, adversarial training (Miyato et al. 2017): norm of the perturbation of a text's token "
+        "embeddings; 5 in the paper; twice the time",
     )
 
 

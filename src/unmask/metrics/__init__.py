@@ -1,7 +1,8 @@
-"""Figures: how good predictions are, how sure that is, and how they are called. Pure functions of numpy arrays.
+"""Metrics of predictions, their bootstrap intervals and titles. Pure functions of numpy arrays.
 
-To add a figure: its function in OF_COUNTS, OF_NUMBERS, `retrieval_scores` or `answer_scores`, its title in FIGURES, its
-name in KINDS; to choose models by it, `metric` in the settings of the task (tasks/TASK/settings.py).
+To add a metric: its function in OF_COUNTS (label_metrics.py), OF_NUMBERS (number_metrics.py), `retrieval_scores`
+(retrieval.py) or `answer_scores` (answers.py); its title in FIGURES (figures.py), its name in KINDS (compare.py); to
+choose models by it, the setting `metric` in tasks/TASK.py.
 """
 
 from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, metrics_of, values

@@ -26,9 +26,9 @@ class EncoderConfig:
     norm: Literal["post", "pre"] = setting(
         default="post", description="norm after each residual sum (BERT), or before each sub-layer"
     )
-    norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
+    norm_eps: float = setting(default=1e-12, gt=0, description="epsilon of LayerNorm")
     norm_bias: bool = setting(default=True, description="biases in LayerNorm")
-    embedding_norm: bool | None = setting(default=None, description="norm of the embeddings; null: where norm is post")
+    embedding_norm: bool | None = setting(default=None, description="norm of the embeddings; null: if norm is post")
     first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
     qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
@@ -44,7 +44,7 @@ class EncoderConfig:
     )
     window: int | None = setting(default=None, ge=1, description="tokens that local layers see on each side")
     max_position_embeddings: int = setting(
-        default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
+        default=512, ge=8, description="maximum length in tokens, including [CLS] and [SEP]"
     )
     position_offset: int = setting(
         default=0, ge=0, description="learned: number of the first position; RoBERTa counts from 2"
@@ -56,9 +56,9 @@ class EncoderConfig:
         default=None, ge=1, description="blocks with weights of their own (ALBERT); null: one for each layer"
     )
     type_vocab_size: int = setting(default=2, ge=0, le=2, description="token types; 2 for sentence pairs")
-    dropout: float = setting(default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
+    dropout: float = setting(default=0.0, ge=0, lt=1, description="dropout of embeddings, sub-layers and attention")
     initializer_range: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
-    family: FamilyName = setting(default="bert", description="whose heads it has, and in whose layout it is written")
+    family: FamilyName = setting(default="bert", description="architecture family, which sets heads and file layout")
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:

@@ -32,12 +32,12 @@ class Masked:
         default=None,
         gt=0,
         lt=1,
-        description="share at the end of the run, reached in a straight line (arXiv 2305.15096)",
+        description="mask_prob at the end of the run, reached linearly (arXiv 2305.15096)",
     )
     unit: Literal["token", "word"] = setting(default="token", description="mask single tokens, or whole words")
-    mask_replace_prob: float = setting(default=0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
+    mask_replace_prob: float = setting(default=0.8, ge=0, le=1, description="share of selected tokens set to [MASK]")
     random_replace_prob: float = setting(
-        default=0.1, ge=0, le=1, description="of the chosen: replaced by a random piece"
+        default=0.1, ge=0, le=1, description="share of selected tokens set to a random token"
     )
 
     def __post_init__(self) -> None:

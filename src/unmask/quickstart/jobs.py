@@ -84,7 +84,7 @@ class Request:
         own = {"--text": self.text, "--train": self.train, "--test": self.test}
         missing = [name for name, value in own.items() if not value]
         if 0 < len(missing) < len(own) or (missing and self.read_options != ReadOptions()):
-            raise UserError("one's own files need {options}", ", ".join(own), given=f"missing: {', '.join(missing)}")
+            raise UserError("your own files need {options}", ", ".join(own), given=f"missing: {', '.join(missing)}")
         if self.language not in LANGUAGES:
             raise UserError("the quick start has no language {language}", self.language, allowed=", ".join(LANGUAGES))
         jobs = [name for language, name in JOBS if language == self.language]

@@ -95,13 +95,13 @@ class Quickstart:
                     "{folder} belongs to another quick start",
                     self.folder,
                     given=[self.request.command, f"there: {earlier.get('command')}"],
-                    hint="give the same options, or another --output folder",
+                    hint="use the same options, or another --output folder",
                 )
             return
         allowed = (".lock", "results.json") if ours else (".lock",)
         if self.folder.is_dir() and any(path.name not in allowed for path in self.folder.iterdir()):
             raise UserError(
-                "{folder} is not empty and holds no quick start", self.folder, hint="choose another --output"
+                "{folder} is not empty and contains no quick start", self.folder, hint="choose another --output"
             )
         self.results = {
             "format": 1,

@@ -98,7 +98,7 @@ def _stages(paths: Sequence[Path]) -> dict[str, list[RunInfo]]:
             stages[kind] = of_kind
     if not stages:
         raise UserError(
-            "these runs are of different kinds, there is nothing to compare",
+            "runs of different kinds cannot be compared",
             given=", ".join(f"{path}: {run.kind}" for path, run in zip(paths, runs, strict=True)),
             allowed="all pretrain, or all finetune; a quickstart has both inside",
         )
@@ -166,7 +166,7 @@ def _tested(
             raise UserError(
                 "the runs have several test files in common" if common else "the runs were evaluated on different rows",
                 given="; ".join(f"{name}: {some}" for name, some in zip(names, files, strict=True)),
-                hint="say on which file to compare them: unmask compare RUN RUN --test FILE",
+                hint="name the file to compare on: unmask compare RUN RUN --test FILE",
             )
         chosen = [saved[sha256] for saved in every for sha256 in common]
     elif predict is None or not test.is_file():

@@ -137,7 +137,7 @@ def _finetuned(info: RunInfo, saved: Predictions | None) -> Results:
 
 def _defects(checked: Results) -> list[str]:
     """What the run found in its rows before it learnt from them, in sentences."""
-    text = "{rows:,} of {all:,} {part} rows stand in the training rows, too"
+    text = "{rows:,} of {all:,} {part} rows also occur in the training rows"
     leaks = (checked.get("leaks") or {}).items()
     found: list[str] = [message(text, leak["rows"], leak["of"], message(part)) for part, leak in leaks]
     if contradictions := checked.get("contradictions"):

@@ -96,9 +96,7 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(
-            "{path} is not a folder", folder, hint="give the folder that holds the runs: unmask runs FOLDER"
-        )
+        raise UserError("{path} is not a folder", folder, hint="name the folder of the runs: unmask runs FOLDER")
     runs = [read_run(path) for path in _run_folders(folder)]
     return sorted(runs, key=lambda run: (run.created or "", str(run.folder)))
 
@@ -115,7 +113,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 def read_run(folder: Path | str) -> RunInfo:
     """What a run folder says of itself; never raises for what is in it."""
     folder = Path(folder)
-    problem: str = message("there is no run.json")
+    problem: str = message("no run.json")
     for name, read in (("run.json", _trained), ("results.json", _quickstart)):
         if (folder / name).is_file():
             try:
@@ -133,7 +131,7 @@ def require_run(folder: Path | str) -> RunInfo:
     if run.state == "damaged":
         near = ", ".join([str(path) for path in _run_folders(run.folder) if path != run.folder][:4])
         hint = [did_you_mean(near or None), "unmask runs FOLDER"]
-        raise UserError("{folder} holds no run that can be read", folder, given=run.problem, hint=hint)
+        raise UserError("{folder} contains no readable run", folder, given=run.problem, hint=hint)
     return run
 
 

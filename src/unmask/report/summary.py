@@ -12,10 +12,7 @@ from unmask.report.formats import Bounds, figure_title, format_difference, forma
 
 Results = dict[str, Any]
 
-CAUTION = (
-    "The intervals say how far the figures would move with other test rows of the same kind. They do not cover another "
-    "random seed or other training data."
-)
+CAUTION = "The intervals cover the choice of test rows. They do not cover the random seed or the training data."
 EXPLAINED = {
     "accuracy": "Accuracy is the share that is right.",
     "entity_f1": "An entity counts as correct only with its exact bounds and its type.",
@@ -76,7 +73,7 @@ def paragraphs(results: Results) -> list[list[str]]:
     compared = list(_compared(results))
     whole: list[list[str]] = [list(_trained(results)), compared, [message(CAUTION)] if compared else []]
     if results.get("state", "finished") != "finished":
-        text = "This run is not finished: {progress:.0%} are done. All figures are those of the moment."
+        text = "This run is not finished ({progress:.0%} done). All figures are preliminary."
         whole.insert(0, [message(text, results.get("progress") or 0)])
     return [sentences for sentences in whole if sentences]
 
@@ -143,7 +140,7 @@ def _compared(results: Results) -> Iterator[str]:
         yield difference_sentence(metric, row)
         outcome = verdict(metric, row[metric])
         if outcome != "better" and row["kind"] in (*CONSTANT, "overlap"):
-            yield message("This model is of no use yet.")
+            yield message("This model is not usable yet.")
         elif outcome == "worse" and row["kind"] in CLASSICAL:
             yield message("For this task and budget, use that method.")
 

@@ -1,1 +1,4 @@
-"""Use of a trained model: no torch is needed here. A `Backend` runs the network, a `Predictor` the task."""
+"""Prediction with a trained model, without torch: the `Predictor`, the `Backend` that it calls, output formats.
+
+To add an output format of `unmask predict`: formats.py. What runs the network is in `engine`.
+"""

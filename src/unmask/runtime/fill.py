@@ -30,8 +30,8 @@ def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k:
     encoded = tokenizer.encode(text, add_special_tokens=True)
     places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
-        hint = message("write {mask} where a word is wanted", mask)
-        raise UserError("there is no {mask} in the text", mask, given=text, hint=hint)
+        hint = message("write {mask} at each word to predict", mask)
+        raise UserError("the text contains no {mask}", mask, given=text, hint=hint)
     if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",

@@ -65,7 +65,7 @@ class Predictor:
         raises UserError where there is anything else."""
         target = Path(folder)
         if target.is_dir() and any(target.iterdir()) and not (target / "unmask.json").is_file():
-            raise UserError("{folder} is there already, and is no model folder", target, hint="choose another name")
+            raise UserError("{folder} already exists and is not a model folder", target, hint="choose another name")
         self.engine.save(target)
 
     @cached_property
@@ -123,7 +123,7 @@ class Predictor:
         """
         if self.task.kind != "vectors":
             raise UserError(
-                "{folder} gives no vectors of texts",
+                "{folder} does not produce text vectors",
                 self.manifest.folder,
                 given=f"a model of the task {self.task.name}",
                 allowed="a model of the task embed",

@@ -35,12 +35,12 @@ class Answer(WindowSettings):
 
     name: Literal["answer"] = "answer"
     max_length: int = setting(
-        default=384, ge=8, description="longest input in tokens; longer contexts are read in windows"
+        default=384, ge=8, description="maximum length in tokens; longer contexts are read in windows"
     )
     stride: int | None = setting(
-        default=None, ge=1, description="tokens from one window to the next; a third of max_length if not given"
+        default=None, ge=1, description="tokens from one window to the next; default: a third of max_length"
     )
-    max_answer_length: int = setting(default=30, ge=1, description="longest answer in tokens")
+    max_answer_length: int = setting(default=30, ge=1, description="maximum length of an answer in tokens")
 
     @property
     def truncates_to(self) -> int:
@@ -206,7 +206,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
         without = sum(example.answers == () for example in train)
         if without == len(train):
             given = f"{len(train):,} questions without a single answer"
-            raise UserError("{source}: there is nothing to learn", train[0].source, given=given)
+            raise UserError("{source}: nothing to learn", train[0].source, given=given)
         return cls(settings, tokenizer, without > 0)
 
     @classmethod

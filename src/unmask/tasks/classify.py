@@ -20,14 +20,14 @@ from unmask.text.tokenizer import Tokenizer
 
 @config
 class CrossEntropy:
-    """The negative log-likelihood of the right label."""
+    """Cross-entropy: the negative log-likelihood of the true label."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
 @config
 class Focal:
-    """Focal loss (Lin et al. 2017, equation 4): rows that are right already count less, by (1 - p)^gamma."""
+    """Focal loss (Lin et al. 2017, equation 4): a factor (1 - p)^gamma reduces the weight of easy rows."""
 
     name: Literal["focal"] = "focal"
     gamma: float = setting(default=2.0, ge=0, description="0 is cross-entropy; 2 was best in the paper, on images")
@@ -54,13 +54,13 @@ class Classify(TextSettings):
 
     name: Literal["classify"] = "classify"
     metric: Literal["accuracy", "macro_f1", "matthews", "auc"] = setting(
-        default="accuracy", description="the figure that chooses the best step and compares models"
+        default="accuracy", description="metric that selects the best step and compares models"
     )
     head: Literal["linear", "adaptive"] = setting(
         default="linear",
         description="the last layer; adaptive: for very many labels, the rare ones in clusters (Grave et al. 2017)",
     )
-    loss: AnyLoss = setting(default_factory=CrossEntropy, description="the loss of the scores of labels")
+    loss: AnyLoss = setting(default_factory=CrossEntropy, description="loss function")
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )

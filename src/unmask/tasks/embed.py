@@ -25,7 +25,7 @@ CORRELATIONS = ("spearman", "pearson")
 
 @config
 class Contrastive:
-    """Each text is to find its own second text among those of the batch (InfoNCE: van den Oord et al. 2018)."""
+    """InfoNCE with in-batch negatives: each text against the second texts of the batch (van den Oord et al. 2018)."""
 
     name: Literal["contrastive"] = "contrastive"
     temperature: float = setting(
@@ -35,7 +35,7 @@ class Contrastive:
 
 @config
 class Cosine:
-    """The cosine of two texts is to be their score: the squared error (Reimers and Gurevych 2019, section 3).
+    """Squared error between the cosine of two texts and their score (Reimers and Gurevych 2019, section 3).
 
     0 is the cosine for the lowest score of the training rows, 1 for the highest."""
 
@@ -44,7 +44,7 @@ class Cosine:
 
 @config
 class Unsupervised:
-    """Each text is to find itself, read under another dropout mask, among those of the batch (SimCSE).
+    """Unsupervised SimCSE: the positive is the same text under another dropout mask (Gao et al. 2021).
 
     Gao et al. 2021, section 3. It takes no labels."""
 
@@ -65,18 +65,18 @@ class Embed(TaskSettings):
     pooling: Literal["cls", "mean", "max", "attention"] = setting(
         default="mean",
         description="one vector per text: the mean over tokens (as Reimers and Gurevych 2019), the [CLS] state, the "
-        "maximum, or the attention-weighted mean, which other libraries do not know",
+        "maximum, or the attention-weighted mean, which other libraries do not support",
     )
     normalize_embeddings: bool = setting(
-        default=True, description="vectors have the length 1, so that their product is the cosine"
+        default=True, description="normalise vectors to length 1; their dot product is then the cosine"
     )
     loss: AnyEmbedLoss = setting(
         default_factory=Contrastive, description="the training loss: contrastive, cosine or unsupervised"
     )
     metric: Literal["spearman", "pearson", "mrr", "ndcg_10", "recall_1", "recall_10"] | None = setting(
         default=None,
-        description="the figure that chooses the best step and compares models; spearman of rows with scores, mrr of "
-        "pairs, where it is not given or not for these",
+        description="metric that selects the best step and compares models; if null or not applicable: "
+        "spearman for rows with scores, mrr for pairs",
     )
 
 
@@ -103,7 +103,7 @@ class EmbedTask(Task[Vectors]):
             check_pairs(train)
         if isinstance(loss, Contrastive) and scored:
             raise UserError(
-                f"{train[0].source} has scores, which pairs that belong together have not",
+                f"{train[0].source} has scores, but contrastive loss needs positive pairs",
                 given="task.loss=contrastive",
                 hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
             )
@@ -184,10 +184,10 @@ def _score_range(train: Examples) -> list[float]:
         raise UserError(
             f"{train[0].source} has no scores to learn",
             given="task.loss=cosine",
-            hint="--label-column NAME; or task.loss=contrastive for pairs that belong together",
+            hint="--label-column NAME; or task.loss=contrastive for positive pairs",
         )
     lowest, highest = min(numbers), max(numbers)
     if lowest == highest:
         raise nothing_to_learn(train, f"{len(train):,} rows, all with the score {lowest:g}")
-    console.note("scores from {low:g} to {high:g} are learnt as cosines from 0 to 1", lowest, highest)
+    console.note("scores from {low:g} to {high:g} are mapped to cosines from 0 to 1", lowest, highest)
     return [lowest, highest]

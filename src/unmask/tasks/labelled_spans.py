@@ -23,7 +23,7 @@ EDGE = 16  # flag of the [CLS] and [SEP] at the ends of a text, not only of a wi
 class SpanSettings(WindowSettings):
     """Settings that the tasks on labelled spans share."""
 
-    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="dropout before the last layer")
     head_lr_factor: float = setting(
         default=1.0, gt=0, description="learning rate of the head, as a multiple of the encoder's"
     )
@@ -120,7 +120,7 @@ class SpanTask(Task[list[LabelledSpan]]):
 def check_rows(train: Examples, rows: Rows) -> None:
     """Raises UserError where there is nothing to learn from."""
     if not rows:
-        raise UserError(f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word")
+        raise UserError(f"{train[0].source} contains no text", given=f"{len(train):,} sentences without a word")
 
 
 def is_plain(examples: Sequence[Example]) -> bool:

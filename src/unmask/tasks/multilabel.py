@@ -21,12 +21,11 @@ class Multilabel(TextSettings):
 
     name: Literal["multilabel"] = "multilabel"
     metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "auc"] = setting(
-        default="micro_f1", description="the figure that chooses the best step and compares models"
+        default="micro_f1", description="metric that selects the best step and compares models"
     )
     tune_thresholds: bool = setting(
         default=False,
-        description="find for each label the probability from which it is predicted, by its F1 on the dev rows; 0.5 "
-        "otherwise",
+        description="tune the threshold of each label by its F1 on the dev rows; otherwise 0.5",
     )
 
 

@@ -30,11 +30,11 @@ class Nested(SpanSettings):
     max_span_length: int | None = setting(
         default=None,
         ge=1,
-        description="the longest entity in words (Chinese: characters); that of the training data if not given",
+        description="maximum length of an entity in words (Chinese: characters); default: that of the training data",
     )
     flat: bool | None = setting(
         default=None,
-        description="of entities that overlap keep only the most probable one; as in the training data if not given",
+        description="predict only the most probable of overlapping entities; default: as in the training data",
     )
 
 

@@ -20,7 +20,7 @@ class Regress(TextSettings):
 
     name: Literal["regress"] = "regress"
     metric: Literal["pearson", "spearman", "mae", "rmse"] = setting(
-        default="pearson", description="the figure that chooses the best step and compares models"
+        default="pearson", description="metric that selects the best step and compares models"
     )
 
 

@@ -33,11 +33,9 @@ class Tag(SpanSettings):
     )
     wide: bool = setting(
         default=False,
-        description="beside the network a linear model of pairs of tokens, which remembers words seen rarely",
+        description="add the scores of a linear model of token pairs to those of the network, for rare words",
     )
-    wide_dropout: float = setting(
-        default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
-    )
+    wide_dropout: float = setting(default=0.0, ge=0, lt=1, description="wide: dropout of the token pairs")
     lstm_hidden_size: int = setting(
         default=0, ge=0, description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none"
     )

@@ -39,7 +39,7 @@ class TaskSettings:
 
     name: str = ""
     max_length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are truncated and reported"
+        default=128, ge=8, description="maximum length in tokens; longer texts are truncated and reported"
     )
 
     @property
@@ -53,10 +53,10 @@ class WindowSettings(TaskSettings):
     """Settings of the tasks that read long texts in overlapping windows."""
 
     max_length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are read in windows"
+        default=128, ge=8, description="maximum length in tokens; longer texts are read in windows"
     )
     stride: int | None = setting(
-        default=None, ge=1, description="tokens from one window to the next; half of max_length if not given"
+        default=None, ge=1, description="tokens from one window to the next; default: half of max_length"
     )
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ class Task(ABC, Generic[P]):
 
 def nothing_to_learn(train: Examples, given: str, hint: str = "check the label column (--label-column)") -> UserError:
     """Make the error of training examples whose targets are all alike or missing. given: what they have."""
-    return UserError("{source}: there is nothing to learn", train[0].source, given=given, hint=hint)
+    return UserError("{source}: nothing to learn", train[0].source, given=given, hint=hint)
 
 
 def score_predictions(task: Task[Any], examples: Examples, predictions: Sequence[Any]) -> Scores:

@@ -24,7 +24,7 @@ class TextSettings(WindowSettings):
     """Settings that the tasks on whole texts share."""
 
     max_length: int = setting(
-        default=128, ge=8, description="longest input in tokens; `long_texts` says what becomes of longer texts"
+        default=128, ge=8, description="maximum length in tokens; longer texts are handled as `long_texts` sets"
     )
     long_texts: Literal["truncate", "windows"] = setting(
         default="truncate",
@@ -35,7 +35,7 @@ class TextSettings(WindowSettings):
         description="one vector per text: the [CLS] state, or the mean, the maximum or the attention-weighted mean "
         "over tokens",
     )
-    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="dropout before the last layer")
 
 
 @dataclass(frozen=True)

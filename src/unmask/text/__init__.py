@@ -1,1 +1,1 @@
-
+"""Tokenizers: WordPiece and its training, those of public checkpoints (`public`), words of Chinese text."""

@@ -48,7 +48,7 @@ def choose_tokens(
     """
     chooser = _Chooser(vocab, words, unknown)
     chosen: list[AddedToken] = []
-    progress.start(add, "pieces")
+    progress.start(add, "tokens")
     while len(chosen) < add and (best := chooser.best(min_frequency)) is not None:
         if chooser.add(best.token):
             chosen.append(best)

@@ -68,7 +68,7 @@ class Lexicon:
                     allowed="a word of at most 32 characters, a tab or blank, how often it occurs",
                 )
         if not counts:
-            raise UserError(f"{path} holds no words")
+            raise UserError(f"{path} contains no words")
         return cls(counts, str(path))
 
     def save(self, path: Path | str) -> None:
@@ -170,9 +170,9 @@ def continues_word(
             start = sentence.find(word, end)
             if start < 0 or sentence[end:start].strip():
                 raise UserError(
-                    "the words that were given for a text do not spell it",
+                    "the words of a text do not spell it",
                     given=[f"{word!r} after {sentence[max(0, end - 20) : end]!r}", sentence[:80]],
-                    allowed="its words in order; only white space may be left out",
+                    allowed="the words of the text in order; only white space may be omitted",
                 )
             end = start + len(word)
             goes_on[begin + start + 1 : begin + end] = True

@@ -155,7 +155,7 @@ class Tokenizer:
         if file is None:
             convert = layout.CONVERT if any(path.glob("*.model")) else None
             raise UserError(
-                f"{path} holds no tokenizer",
+                f"{path} contains no tokenizer",
                 allowed=layout.SUPPORTED_FILES,
                 hint=[f"unmask tokenizer train FILES --output {path}", convert],
             )
@@ -365,7 +365,7 @@ class Tokenizer:
         if truncation or padding == "max_length":
             max_length = max_length or self._config.get(layout.MODEL_MAX_LENGTH)
             if max_length is None:
-                raise UserError("the tokenizer does not know how long texts may be", hint="give max_length")
+                raise UserError("the tokenizer has no maximum length", hint="give max_length")
         encoded = self.encode_batch(
             [texts] if isinstance(texts, str) else texts,
             [pairs] if isinstance(pairs, str) else pairs,

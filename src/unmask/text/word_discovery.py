@@ -55,7 +55,7 @@ def find_words(texts: Iterable[str], *, progress: Progress = SILENT) -> dict[str
     progress.start(None, "characters")
     runs = _runs(texts, progress)
     if not runs:
-        raise UserError("there are no Chinese characters to learn words from", hint="--words none")
+        raise UserError("no Chinese characters to learn words from", hint="--words none")
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique(np.frombuffer(joined.encode("utf-32-le"), np.uint32), return_inverse=True)
     progress.show("finding words")

@@ -77,7 +77,7 @@ def train(
         merger = Merger(*letters.spell(alphabet), alphabet, min_frequency=min_frequency)
         del letters.codes
         missing = vocab_size - len(specials) - len(alphabet)
-        progress.start(max(0, missing), "pieces")
+        progress.start(max(0, missing), "tokens")
         while missing > 0 and (pair := merger.best()) is not None:
             merger.merge(pair)
             missing -= 1
@@ -87,7 +87,7 @@ def train(
         room += missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
     if missing > 0 and not (allow_fewer and merger.texts):
         if not letters.occurrences:
-            raise UserError("there is no text to train a tokenizer on", hint="give files that hold text")
+            raise UserError("no text to train a tokenizer on", hint="name files that contain text")
         raise UserError(
             "the text supports a vocabulary of at most {tokens:,} tokens",
             vocab_size - missing,

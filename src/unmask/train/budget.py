@@ -55,24 +55,22 @@ class Budget:
 
 @config
 class TrainConfig:
-    """How to train: how long, with which optimiser and schedule, how often to look and to save."""
+    """Settings of training: budget, optimiser, schedule, evaluations, checkpoints."""
 
-    budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
-    optimizer: Annotated[OptimizerConfig, by_name()] = setting(
-        default_factory=OptimizerConfig, description="how weights are updated"
-    )
+    budget: str = setting(default="10m", description=f"length of the run: {BUDGET_FORMS}")
+    optimizer: Annotated[OptimizerConfig, by_name()] = setting(default_factory=OptimizerConfig, description="optimiser")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
     max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
     gradient_accumulation_steps: int = setting(default=1, ge=1, description="micro-batches per step, for less memory")
     batch_ramp: Ramp | None = setting(default=None, description="smaller steps at the beginning of the run")
     parallel: ParallelMode = setting(default="ddp", description="several processes: ddp replicates, fsdp shards")
-    precision: PrecisionName = setting(default="auto", description="matrix products; auto: bfloat16 where a GPU has it")
-    compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs")
+    precision: PrecisionName = setting(default="auto", description="of matrix products; auto: bfloat16 on capable GPUs")
+    compile: CompileMode = setting(default="auto", description="compile the blocks on a GPU; auto: in long runs")
     gradient_checkpointing: bool = setting(default=False, description="recompute activations: less memory, more time")
-    threads: int | None = setting(default=None, ge=1, description="of the CPU; measured when a run begins if not given")
+    threads: int | None = setting(default=None, ge=1, description="CPU threads; default: measured when a run begins")
     ema: float | None = setting(default=None, gt=0, lt=1, description="average the weights over this share of the run")
-    evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
-    save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
+    evaluations: int = setting(default=5, ge=1, description="number of evaluations, evenly spaced over the run")
+    save_minutes: float = setting(default=5.0, gt=0, description="interval of checkpoints; also saved at evaluations")
     tensorboard: bool = setting(default=False, description="write the log to tensorboard/ in the run folder as well")
 
     def __post_init__(self) -> None:

@@ -95,7 +95,7 @@ def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group
             shown = _format_value(default)
             settings.append(Setting(name, _allowed(field, classes), shown, field.description or "", bool(classes)))
     if cls is EncoderConfig:
-        settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "a name for several of the settings below"))
+        settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "name that sets several settings below"))
     description = (cls.__doc__ or "").partition("\n")[0]
     yield Group((), key, choice, description, tuple(settings))
     for inner in below:

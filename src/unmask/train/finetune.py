@@ -24,7 +24,7 @@ from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
 from unmask.train import transfer
-from unmask.train.dev import evaluate
+from unmask.train.dev_metrics import evaluate
 from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world

@@ -36,17 +36,17 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 
 @config
 class InitConfig:
-    """What the network begins with."""
+    """Settings of the initial weights."""
 
-    embeddings: Literal["random", "counts"] = setting(default="random", description="counts: by counts of neighbours")
-    window: int = setting(default=2, ge=1, le=16, description="counts: neighbours on each side")
-    neighbour_layers: int = setting(default=0, ge=0, description="lowest blocks that attend to neighbours at first")
+    embeddings: Literal["random", "counts"] = setting(default="random", description="counts: from neighbour counts")
+    window: int = setting(default=2, ge=1, le=16, description="counts: neighbouring tokens on each side")
+    neighbour_layers: int = setting(default=0, ge=0, description="lowest blocks initialised to attend to neighbours")
 
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""
         if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
             hint = "init.embeddings=random init.neighbour_layers=0"
-            raise UserError("init is for networks that begin at random", given=f"init_from={init_from}", hint=hint)
+            raise UserError("init needs a randomly initialised network", given=f"init_from={init_from}", hint=hint)
         axes = model.num_attention_heads < model.hidden_size and not model.qk_norm
         layers = self.neighbour_layers <= model.num_hidden_layers
         if self.neighbour_layers and not (axes and layers and model.position_embedding_type == "sinusoidal"):

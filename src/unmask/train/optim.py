@@ -34,11 +34,11 @@ class OptimizerConfig:
     2502.16982, section 2.2), so that both can share a learning rate and decay.
     """
 
-    name: Literal["adamw", "muon"] = setting(default="adamw", description="muon: for the matrices of the blocks")
+    name: Literal["adamw", "muon"] = setting(default="adamw", description="muon: matrices of the blocks; rest: adamw")
     lr: float | None = setting(
         default=None,
         gt=0,
-        description="peak learning rate; if not given 1e-3 (muon: 2e-3), "
+        description="peak learning rate; default: 1e-3 (muon: 2e-3), "
         "in fine-tuning 5e-4 x min(1, (256 / hidden_size)^2)",
     )
     beta2: float = setting(default=0.98, ge=0, lt=1, description="decay of the mean of squared gradients")

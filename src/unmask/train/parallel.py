@@ -169,7 +169,7 @@ class DistributedWorld(World):
         gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
         if 0 < gpus <= local:
             raise UserError(
-                "there are more processes than GPUs on this machine",
+                "more processes than GPUs on this machine",
                 given=f"LOCAL_RANK={local}",
                 allowed=f"torchrun --nproc-per-node {gpus}",
             )

@@ -131,11 +131,11 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
         model = changed(model, vocab_size=tokenizer.vocab_size, position_offset=offset)
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
-        raise UserError("an objective stands twice in the recipe", given=", ".join(names))
+        raise UserError("the recipe names an objective twice", given=", ".join(names))
     group = "model" if recipe.init_from is None else "transfer"
     transfer.check_max_length("data.max_length", recipe.data.max_length, model.max_position_embeddings, group)
     if "next_sentence" in names and model.type_vocab_size < 2:
-        raise UserError("next_sentence needs segment embeddings", given=f"type_vocab_size={model.type_vocab_size}")
+        raise UserError("next_sentence needs token type embeddings", given=f"type_vocab_size={model.type_vocab_size}")
     recipe.init.check(model, recipe.init_from)
     optimizer = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
     return changed(recipe, model=model, train=changed(recipe.train, optimizer=optimizer))

@@ -29,7 +29,7 @@ class CorpusConfig:
     """The text to pretrain on."""
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
-    max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
+    max_length: int = setting(default=128, ge=8, description="maximum length in tokens, including [CLS] and [SEP]")
     max_length_ramp: Ramp | None = setting(default=None, description="shorter sequences at the beginning of the run")
     tokens_per_step: int = setting(default=8192, ge=8, description="tokens per step (mean), over all micro-batches")
     heldout_share: float = setting(default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss")
@@ -39,17 +39,17 @@ class CorpusConfig:
 class PretrainRecipe:
     """A pretraining run."""
 
-    kind: Literal["pretrain"] = setting(default="pretrain", description="what the recipe is for")
-    seed: int = setting(default=0, ge=0, description="of initial weights, order and masks")
+    kind: Literal["pretrain"] = setting(default="pretrain", description="kind of run")
+    seed: int = setting(default=0, ge=0, description="random seed of initial weights, order and masks")
     data: CorpusConfig = setting(description="the text to pretrain on")
     model: EncoderConfig = setting(default_factory=EncoderConfig, description="the architecture, or a `preset` of it")
-    init_from: str | None = setting(default=None, description="a model folder to continue from, with its architecture")
-    init: InitConfig = setting(default_factory=InitConfig, description="what the network begins with")
-    transfer: Transfer = setting(default_factory=Transfer, description="what becomes of the model of init_from")
+    init_from: str | None = setting(default=None, description="model folder to start from, which sets the architecture")
+    init: InitConfig = setting(default_factory=InitConfig, description="initial weights")
+    transfer: Transfer = setting(default_factory=Transfer, description="transfer from the model of init_from")
     objectives: list[AnyObjective] = setting(
-        default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
+        default_factory=lambda: [Masked()], min_length=1, description="training objectives: masked, next_sentence"
     )
-    train: TrainConfig = setting(default_factory=TrainConfig, description="how to train")
+    train: TrainConfig = setting(default_factory=TrainConfig, description="training")
 
 
 @config
@@ -57,19 +57,19 @@ class RowFiles:
     """The files of labelled rows, and what of them a run uses."""
 
     train: str = setting(description="file of rows: csv, tsv, jsonl, json, Parquet, Label Studio, CoNLL or SQuAD")
-    dev: str | None = setting(default=None, description="file of rows to choose by; if not given, dev_share of train")
+    dev: str | None = setting(default=None, description="rows that select the best step; default: dev_share of train")
     test: str | None = setting(default=None, description="file of rows to evaluate on at the end")
-    dev_share: float = setting(default=0.1, gt=0, lt=1, description="share of train that becomes dev if not given")
-    test_share: float = setting(default=0.0, ge=0, lt=1, description="share of train that becomes test")
-    leaks: Policy = setting(default="warn", description="training rows whose text stands in dev or test")
+    dev_share: float = setting(default=0.1, gt=0, lt=1, description="share of train to use as dev without a file")
+    test_share: float = setting(default=0.0, ge=0, lt=1, description="share of train to use as test rows")
+    leaks: Policy = setting(default="warn", description="training rows whose text also occurs in dev or test")
     contradictions: Policy = setting(default="warn", description="training rows of one text with different labels")
-    max_train_rows: int | None = setting(default=None, ge=1, description="about so many training rows, of all labels")
-    max_dev_rows: int | None = setting(default=None, ge=1, description="about so many dev rows")
+    max_train_rows: int | None = setting(default=None, ge=1, description="approximate limit, drawn from all labels")
+    max_dev_rows: int | None = setting(default=None, ge=1, description="approximate limit of dev rows")
     batch_size: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
     def __post_init__(self) -> None:
         if self.test is not None and self.test_share:
-            raise ValueError("test is a file of its own, so that test_share cuts nothing: give one of them")
+            raise ValueError("test and test_share exclude each other: set one of them")
 
 
 @config
@@ -81,18 +81,18 @@ class RowsConfig(ReadOptions, RowFiles):
 class FinetuneRecipe:
     """A fine-tuning run."""
 
-    kind: Literal["finetune"] = setting(default="finetune", description="what the recipe is for")
-    seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
-    init_from: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
-    pretrained: bool = setting(default=True, description="false: start from random weights, to compare")
-    transfer: Transfer = setting(default_factory=Transfer, description="what becomes of this model")
-    task: AnyTask = setting(default_factory=Classify, description="what is learnt")
+    kind: Literal["finetune"] = setting(default="finetune", description="kind of run")
+    seed: int = setting(default=0, ge=0, description="random seed of new weights, order and dropout")
+    init_from: str = setting(description="model folder to start from, written by pretraining or fine-tuning")
+    pretrained: bool = setting(default=True, description="false: initialise randomly, as a baseline")
+    transfer: Transfer = setting(default_factory=Transfer, description="transfer from this model")
+    task: AnyTask = setting(default_factory=Classify, description="task and its settings")
     data: RowsConfig = setting(description="labelled rows")
-    dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
+    dropout: float = setting(default=0.1, ge=0, lt=1, description="dropout in the encoder during fine-tuning")
     mask_prob: float = setting(default=0.0, ge=0, lt=1, description="share of the tokens to replace by [MASK]")
     regularisation: Regularisation = setting(default_factory=Regularisation, description="regularisation")
     train: TrainConfig = setting(
-        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6), description="how to train"
+        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6), description="training"
     )
 
     def __post_init__(self) -> None:

@@ -113,7 +113,7 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     needed = _of_new_labels(rest, held)
     back = {n for group in group_rows(held) if any(held[n] in needed for n in group) for n in group}
     if len(back) == len(held):
-        hint = "give more rows, or a file of their own to evaluate on"
+        hint = "provide more rows, or a separate file to evaluate on"
         raise UserError(f"{len(examples):,} rows are too few to hold out {share:.0%} of them", hint=hint)
     return rest + [held[number] for number in sorted(back)], without_rows(held, back)
 
@@ -152,7 +152,7 @@ def _remove_leaks(
         return train, checked
     train, checked["dropped"] = without_rows(train, out), len(out)
     if not train:
-        raise UserError(f"{data.train}: no row is left to train on", given=f"left out: {len(out):,}")
+        raise UserError(f"{data.train}: no row is left to train on", given=f"skipped: {len(out):,}")
     return train, checked
 
 
@@ -162,6 +162,6 @@ def _finding(setting: str, policy: Policy, finding: Finding) -> str:
         text = "{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
         raise UserError(finding.text, given=finding.places, hint=message(text, setting))
     if policy == "drop":
-        return message("{finding}: left out of training (the first: {first})", finding.text, finding.places)
+        return message("{finding}: skipped in training (the first: {first})", finding.text, finding.places)
     text = "{finding} (the first: {first}); {setting}=drop leaves them out of training"
     return message(text, finding.text, finding.places, setting)

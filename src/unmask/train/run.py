@@ -81,7 +81,7 @@ class Run:
         foreign = [name for name in there if not name.startswith(".")]
         if foreign and not existed:
             given, hint = ", ".join(foreign[:5]), "choose another --output folder"
-            raise UserError(f"{self.folder} is not empty and holds no run", given=given, hint=hint)
+            raise UserError(f"{self.folder} is not empty and contains no run", given=given, hint=hint)
         opened.enter_context(files.hold(self.folder))
         if self._mirror is not None:
             opened.callback(self._mirror.close)
@@ -135,7 +135,7 @@ class Run:
                 raise self._mismatch("{folder} was begun with other data", [name])
 
     def _mismatch(self, text: str, differences: list[str]) -> UserError:
-        hint = ["give the same recipe, settings and data as before", "choose another --output folder"]
+        hint = ["use the same recipe, settings and data as before", "choose another --output folder"]
         return UserError(text, self.folder, given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:

@@ -27,7 +27,7 @@ POSITIONS = "encoder.embeddings.position.weight"
 
 @config
 class Transfer:
-    """What is taken over from the model that a run starts from, which parts are trained, and how fast.
+    """Settings of transfer from another model: frozen and re-initialised parts, positions, learning rates.
 
     With frozen embeddings, the frozen blocks need no backward pass; in pretraining the embeddings are the output table
     as well. Learned positions are repeated (Beltagy et al. 2020, section 5). Re-initialised blocks: Zhang et al. 2021,
@@ -37,10 +37,10 @@ class Transfer:
     freeze_embeddings: bool = setting(default=False, description="do not train the embeddings")
     freeze_layers: int = setting(default=0, ge=0, description="lowest blocks that are not trained")
     reinit_layers: int = setting(default=0, ge=0, description="highest blocks to re-initialise, with the head")
-    max_position_embeddings: int | None = setting(default=None, ge=8, description="positions, if the model has fewer")
-    new_head: bool = setting(default=False, description="start with a new head, even if the model has one for the task")
+    max_position_embeddings: int | None = setting(default=None, ge=8, description="positions to extend the model to")
+    new_head: bool = setting(default=False, description="initialise a new head, even if the model has one for the task")
     head_lr_factor: float = setting(default=1.0, gt=0, description="factor on the learning rate of the head")
-    layerwise_lr_decay: float = setting(default=1.0, gt=0, le=1, description="rate relative to that of the block above")
+    layerwise_lr_decay: float = setting(default=1.0, gt=0, le=1, description="lr relative to that of the block above")
 
     @property
     def why_new_heads(self) -> str | None:
@@ -126,7 +126,7 @@ def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transf
         pooler = {prefix: modules[prefix] for prefix in learner.head.pretrained_prefixes}
         if pooler and _missing(opened, pooler) is None:
             _load(opened, pooler)
-            console.note("the pooler is that of {folder}", opened.folder)
+            console.note("pooler loaded from {folder}", opened.folder)
     return origin
 
 
@@ -137,10 +137,10 @@ def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_n
     """
     why_new = why_new or _missing(opened, modules)
     if why_new is not None:
-        console.note("the head for {name} is new: {because}", name, why_new)
+        console.note("new head for {name}: {because}", name, why_new)
         return "new"
     _load(opened, modules)
-    console.note("the head for {name} is that of {folder}", name, opened.folder)
+    console.note("head for {name} loaded from {folder}", name, opened.folder)
     return "kept"
 
 

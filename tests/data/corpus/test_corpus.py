@@ -91,7 +91,7 @@ def test_skipping_goes_on_with_the_next_file(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "b.txt").write_bytes(b"")
     (tmp_path / "c.txt").write_bytes(b"good\n\nb\xffd\n\nfine")
     assert texts(tmp_path, on_error="skip") == ["good", "fine"]
-    assert "left out: 3" in capsys.readouterr().err
+    assert "skipped: 3" in capsys.readouterr().err
 
 
 def test_what_is_refused_at_once(tmp_path: Path) -> None:

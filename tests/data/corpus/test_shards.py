@@ -298,7 +298,7 @@ def test_other_inputs_are_refused_until_a_restart(tmp_path: Path, tokenizer: Tok
         (([*documents, Document("the end", "z", 0)], tokenizer, {"keep": 1.0}), "there are more now"),
     ):
         given_, with_, provenance = arguments
-        with pytest.raises(UserError, match="holds another corpus") as error:
+        with pytest.raises(UserError, match="contains another corpus") as error:
             build(given_, with_, out, shard_tokens=100, provenance=provenance)
         assert difference in str(error.value)
         assert "--restart" in str(error.value)

@@ -322,13 +322,13 @@ class TestArchives:
         here = fetch(Archive("some", "1.0", sha256(path), "sdist"), tmp_path / "cache")
         assert here.name == "some-1.0.tar.gz"
         assert member(here, "some/data.txt") == member(here, "some-1.0/some/data.txt") == b"hello"
-        with pytest.raises(UserError, match=r"holds no file data\.txt"):
+        with pytest.raises(UserError, match=r"contains no file data\.txt"):
             member(here, "data.txt")
 
     def test_members_of_a_wheel(self, tmp_path: Path) -> None:
         path = make_wheel(tmp_path)
         assert member(path, PUBLIC[NAME].members[1]) == TEST
-        with pytest.raises(UserError, match="holds no file"):
+        with pytest.raises(UserError, match="contains no file"):
             member(path, "absent")
         path.write_bytes(b"neither")
         with pytest.raises(UserError, match="damaged"):

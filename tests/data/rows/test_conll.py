@@ -210,7 +210,7 @@ def test_a_faulty_line_is_named_or_its_sentence_left_out(write: Write, content: 
     assert "--on-error skip" in raised.value.facts["hint"]
     tagged = tagged_of(path, on_error="skip")
     assert [example.text for example in tagged.examples] == ["fine"]
-    assert tagged.notes[-1].startswith("left out: 1 (the first: ") and what in tagged.notes[-1]
+    assert tagged.notes[-1].startswith("skipped: 1 (the first: ") and what in tagged.notes[-1]
 
 
 def test_what_a_wrong_tag_was_meant_to_be(write: Write) -> None:
@@ -236,13 +236,13 @@ def test_a_sentence_with_an_unreadable_line_is_left_out_whole(write: Write) -> N
             with pytest.raises(UserError, match="is not valid UTF-8"):
                 tagged_of(path)
             tagged = tagged_of(path, on_error="skip")
-            assert [example.text for example in tagged.examples] == ["fine"] and "left out: 1 " in tagged.notes[-1]
+            assert [example.text for example in tagged.examples] == ["fine"] and "skipped: 1 " in tagged.notes[-1]
 
 
 @pytest.mark.parametrize("content", ["\n\n\n", "# a comment\n\n", "-DOCSTART- O\n\n", ""])
 def test_a_file_without_a_sentence(write: Write, content: str) -> None:
     path = write(content)
-    with pytest.raises(UserError, match=r"holds no rows|is empty|holds only white space"):
+    with pytest.raises(UserError, match=r"contains no rows|is empty|holds only white space"):
         tagged_of(path)
 
 
@@ -289,7 +289,7 @@ def test_json_lines_with_spans(write: Write, row: str) -> None:
 def test_spans_that_are_empty_are_counted(write: Write) -> None:
     path = write("\n".join(ROWS) + "\n", "a.jsonl")
     tagged = tagged_of(path)
-    assert list(tagged.notes) == [f"{path}: 1 empty spans left out (the first on line 4)"]
+    assert list(tagged.notes) == [f"{path}: 1 empty spans skipped (the first on line 4)"]
 
 
 def test_spans_that_nest_are_for_the_decoder_that_can(write: Write) -> None:
@@ -299,7 +299,7 @@ def test_spans_that_nest_are_for_the_decoder_that_can(write: Write) -> None:
     assert raised.value.facts["given"] == "'Peter saw Bonn' (X); 'w B' (X)"
     skipped = tagged_of(path, on_error="skip")
     assert [len(example.spans) for example in skipped.examples] == [2, 1]
-    assert list(skipped.notes) == [f"{path}: 3 overlapping spans left out (the first on line 2)"]
+    assert list(skipped.notes) == [f"{path}: 3 overlapping spans skipped (the first on line 2)"]
     nested = tagged_of(path, nested=True)
     assert nested.notes == ()
     assert nested.examples[1].spans == (
@@ -325,16 +325,16 @@ def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> No
         ('{"text": "ab", "spans": [[0, 3, "x"]]}', "a span reaches beyond the text"),
         ('{"text": "ab", "spans": [[-1, 1, "x"]]}', "a span reaches beyond the text"),
         ('{"text": "ab", "spans": [[2, 1, "x"]]}', "a span reaches beyond the text"),
-        ('{"text": "ab", "spans": [[0, 1]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [[0, true, "x"]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [[0, 1, ""]]}', "holds something that is no span"),
-        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', "holds something that is no span"),
+        ('{"text": "ab", "spans": [[0, 1]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [[0, true, "x"]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [[0, 1, ""]]}', "contains something that is not a span"),
+        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', "contains something that is not a span"),
         ('{"text": "ab", "spans": "x"}', "is not a list of spans"),
         ('{"text": "ab"}', "has no spans"),
         ('{"text": " ", "spans": []}', "'text' is empty"),
         ('{"text": 3, "spans": []}', "'text' is not text"),
         ('{"spans": []}', "has no 'text'"),
-        ('{"text": "a\\ud800b", "spans": []}', "holds half of a surrogate pair"),
+        ('{"text": "a\\ud800b", "spans": []}', "contains half of a surrogate pair"),
         ("[1]", "is not a JSON object"),
     ],
 )
@@ -344,7 +344,7 @@ def test_faulty_rows_of_json_lines(write: Write, row: str, what: str) -> None:
         tagged_of(path)
     assert raised.value.message.startswith(f"{path}, line 2") and what in raised.value.message
     tagged = tagged_of(path, on_error="skip")
-    assert len(tagged.examples) == 1 and "left out: 1 " in tagged.notes[-1]
+    assert len(tagged.examples) == 1 and "skipped: 1 " in tagged.notes[-1]
 
 
 def test_json_lines_without_spans_and_without_rows(write: Write) -> None:
@@ -364,7 +364,7 @@ def test_tags_never_seen(write: Write) -> None:
     assert error.facts["given"] == "on 'Peter Blackburn'"
     assert error.facts["hint"].startswith("did you mean PERS?") and error.facts["allowed"] == "LOC, ORG, PERS"
     kept, notes = check_targets(examples, "tags", ["LOC"], of="the model", unknown="skip")
-    assert kept == examples[1:] and notes[-1].startswith("left out: 1 (the first: ")
+    assert kept == examples[1:] and notes[-1].startswith("skipped: 1 (the first: ")
 
 
 def test_shown_tags_are_not_too_many() -> None:

@@ -104,7 +104,7 @@ def test_unknown_labels_of_several() -> None:
         check_targets(rows, "labels", ["a", "b"], of="m")
     assert check_targets(rows, "labels", ["a", "b"], of="m", unknown="skip")[0] == rows[1:]
     kept, notes = check_targets(rows, "labels", ["a", "b"], of="m", unknown="wrong")
-    assert kept == rows and "does not know these labels: new (1)" in notes[0]
+    assert kept == rows and "was not trained with these labels: new (1)" in notes[0]
     assert rows[0].keep_labels({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
 
 

@@ -93,7 +93,7 @@ def test_what_json_has_a_form_for_stays_as_it_is(value: Any) -> None:
         ({"train": [], "test": []}, "with the keys train, test"),
         ([("a", "b")], "row 1 is not a mapping"),
         (3, "cannot be read as rows"),
-        ([], "holds no rows"),
+        ([], "contains no rows"),
     ],
 )
 def test_what_holds_no_rows(given_rows: Any, said: str) -> None:

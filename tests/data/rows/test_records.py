@@ -150,7 +150,7 @@ class TestLabelStudio:
         ]
         said = " ".join(rows.notes)
         assert "Label Studio, 5 entries" in said and "label column 'mood'" in said
-        assert "1 more annotations of the same tasks" in said and "2 tasks left out" in said
+        assert "1 further annotations of the same tasks" in said and "2 tasks without annotations skipped" in said
         assert len(examples_of(path, use="predict")) == 5, "to predict, nobody need have annotated them"
 
     def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ class TestLabelStudio:
         ]
         found = rows_of(write(tmp_path, "min.json", rows))
         assert [(e.id, e.text, e.label) for e in found.examples] == [("1", "a", "good"), ("2", "b", "bad")]
-        assert "1 more annotations of the same tasks" in " ".join(found.notes)
+        assert "1 further annotations of the same tasks" in " ".join(found.notes)
         spans = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
         rows = [{"text": "Ada", "id": 1, "ner": spans, **about}, {"text": "b", "id": 2, **about}]
         tagged = tagged_of(write(tmp_path, "min.json", rows))
@@ -309,7 +309,7 @@ class TestTokens:
         with pytest.raises(UserError) as caught:
             tagged_of(path)
         assert "line 2" in caught.value.message and said in caught.value.message
-        assert tagged_of(path, on_error="skip").notes[-1].startswith("left out: 1 ")
+        assert tagged_of(path, on_error="skip").notes[-1].startswith("skipped: 1 ")
 
     def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:
         row = {"text": "ab cd", "spans": [], "tokens": [[0, 2], [1, 5]]}

@@ -113,17 +113,17 @@ def test_an_answer_that_stands_once_is_found_wherever_it_is_said_to_stand(
 def test_answers_that_moved_are_noted(tmp_path: Path) -> None:
     squad(tmp_path / "x.json", qa(1), qa(2, answers=[{"text": "bridge", "answer_start": 3}]))
     (said,) = rows_of(tmp_path / "x.json", "answers").notes
-    assert "1 answers stand elsewhere than answer_start says, each in one place" in said and "question q2" in said
+    assert "1 answers are not at answer_start, but occur only once" in said and "question q2" in said
 
 
 def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "river", "answer_start": 5}]))
-    with pytest.raises(UserError, match="the answer stands in several places") as caught:
+    with pytest.raises(UserError, match="the answer occurs several times") as caught:
         questions_of(path)
-    assert "data.answer_starts=first" in str(caught.value) and "5, where something else stands" in str(caught.value)
+    assert "data.answer_starts=first" in str(caught.value) and "5, where the text differs" in str(caught.value)
     rows = rows_of(path, "answers", answer_starts="first")
     assert rows.examples[0].answers == (ReferenceAnswer("river", 4),)
-    assert "of which the first is taken" in rows.notes[0]
+    assert "the first occurrence is used" in rows.notes[0]
     assert questions_of(path, "test") == rows.examples
 
 
@@ -138,10 +138,10 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
         (qa(question=...), "question q1: 'question' is empty"),
         (qa(question=3), "question q1: 'question' is not text"),
         (qa(answers=...), "question q1 has no answers"),
-        (qa(answers=[{"text": ""}]), "question q1: what is given is no answer"),
-        (qa(answers=[{"text": "met", "answer_start": "x"}]), "question q1: what is given is no answer"),
-        (qa(answers={"text": ["met"], "answer_start": []}), "question q1: what is given is no answer"),
-        (qa(answers=7), "question q1: what is given is no answer"),
+        (qa(answers=[{"text": ""}]), "question q1: not an answer"),
+        (qa(answers=[{"text": "met", "answer_start": "x"}]), "question q1: not an answer"),
+        (qa(answers={"text": ["met"], "answer_start": []}), "question q1: not an answer"),
+        (qa(answers=7), "question q1: not an answer"),
     ]
     for broken, message in cases:
         path = squad(tmp_path / "x.json", broken)
@@ -161,12 +161,12 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "line 1 is not valid JSON"),
-        ("[]", "holds no rows"),
-        ('{"data": {}}', "is not as SQuAD has it"),
-        ('{"data": [{"title": "T"}]}', r"article 1 \(T\) is not as SQuAD has it"),
-        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1 is not as SQuAD has it"),
-        ('{"data": [{"paragraphs": [{"context": "x", "qas": [4]}]}]}', "question 1 is not as SQuAD has it"),
-        ('{"data": []}', "holds no rows"),
+        ("[]", "contains no rows"),
+        ('{"data": {}}', "is not in the format of SQuAD"),
+        ('{"data": [{"title": "T"}]}', r"article 1 \(T\) is not in the format of SQuAD"),
+        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1 is not in the format of SQuAD"),
+        ('{"data": [{"paragraphs": [{"context": "x", "qas": [4]}]}]}', "question 1 is not in the format of SQuAD"),
+        ('{"data": []}', "contains no rows"),
     ],
 )
 def test_what_is_not_squad(tmp_path: Path, content: str, message: str) -> None:

@@ -176,7 +176,7 @@ class TestFaults:
         assert f"{path}, {said}" in message and "--on-error skip" in message
         rows = rows_of(path, on_error="skip")
         assert [e.text for e in rows.examples] == ["ok"]
-        assert "left out: 1 " in rows.notes[-1]
+        assert "skipped: 1 " in rows.notes[-1]
 
     def test_a_missing_label_matters_only_where_labels_are_needed(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,x\nb,\n")
@@ -197,7 +197,7 @@ class TestFaults:
         ("content", "said"),
         [
             ("", "is empty"),
-            ("text,label\n", "holds no rows"),
+            ("text,label\n", "contains no rows"),
             ("text,label,text\na,b,c\n", "two columns are called 'text'"),
         ],
     )
@@ -206,7 +206,7 @@ class TestFaults:
 
     def test_nothing_left_is_an_error_even_when_skipping(self, tmp_path: Path) -> None:
         message = fault(write(tmp_path, "a.csv", "text,label\n,1\n,2\n"), on_error="skip")
-        assert "no row that can be used" in message and "line 2" in message
+        assert "no usable row" in message and "line 2" in message
 
     def test_wrong_encoding_names_the_line(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
@@ -223,7 +223,7 @@ def test_labels_are_checked(tmp_path: Path) -> None:
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean sports" in fact for fact in facts)
     kept, notes = check_targets(examples, "label", ["sports"], of="the training data", unknown="skip")
-    assert kept == examples[:1] and "left out: 2" in notes[-1]
+    assert kept == examples[:1] and "skipped: 2" in notes[-1]
 
 
 EXAMPLES = st.lists(

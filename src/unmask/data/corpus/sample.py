@@ -38,12 +38,12 @@ def sample_documents(
     documents of each source: `counts`, from a first pass. Raises UserError without them, and for another `by`.
     """
     if by not in ("uniform", "source"):
-        raise UserError(f"documents cannot be kept by {by!r}", allowed="uniform, source")
+        raise UserError(f"documents cannot be sampled by {by!r}", allowed="uniform, source")
     if by == "source" and counts is None:
         raise UserError(
-            "keeping documents by source needs the sources twice: once to count, once to choose",
+            "sampling by source reads the documents twice: to count, then to sample",
             given="documents that can be read only once, such as standard input",
-            hint="write them to a file first, or keep them by uniform",
+            hint="write them to a file first, or sample by uniform",
         )
     of_source = shares(counts or {}, share) if by == "source" else {}
     return (document for document in documents if _number(seed, document) < of_source.get(document.source, share))

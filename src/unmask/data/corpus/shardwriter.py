@@ -198,7 +198,7 @@ class _Writer:
         tail = self.shard.entry()
         if not self.shards:
             raise UserError(
-                "the documents hold no tokens: there is nothing to build a corpus of",
+                "the documents contain no tokens to build a corpus from",
                 given=f"{tail['documents_read']:,} documents",
             )
         totals = {key: sum(shard[key] for shard in self.shards) for key in TOTALS}
@@ -268,7 +268,7 @@ def _remove_corpus(output: Path) -> None:
 
 def _other(output: Path, why: str, difference: str | None) -> UserError:
     return UserError(
-        f"{output} holds another corpus: {why}",
+        f"{output} contains another corpus: {why}",
         given=difference,
         hint="choose another --output folder, or remove this one (corpus build: --restart)",
     )

@@ -40,7 +40,7 @@ def load_words(
     if not restart:
         if choice == "learn":
             raise UserError(
-                "learning words needs the text twice: once to learn, once to cut",
+                "--words learn reads the text twice: to learn the words, then to segment it",
                 given="documents that can be read only once, such as standard input",
                 hint="write them to a file first, or choose --words jieba, none or a file",
             )

@@ -1,6 +1,6 @@
 """From the files that packages carry to uniform tables: one function per format, bytes in, `Tables` out.
 
-Nothing is fetched or written here; public.py says which function reads which data set.
+Nothing is fetched or written here; datasets.py names which function reads which data set.
 """
 
 import bz2

@@ -135,9 +135,9 @@ PUBLIC: dict[str, PublicData] = {
             convert=convert.reviews,
             rows="12,808 rows, fresh or rotten, 508 films",
             defects=(
-                "no split comes with it: 80 % of the films are for training, by a hash of the film's name",
-                "films that stand there under two names, or share a review, are kept on one side; "
-                "one short review of two films stands on both",
+                "no official split: 80 % of the films are for training, by a hash of the film's name",
+                "films that are listed under two names, or share a review, are on one side; "
+                "one short review of two films is on both",
                 "58 % are fresh; some reviews are a word or two, a few are Spanish",
             ),
         ),
@@ -172,13 +172,13 @@ PUBLIC: dict[str, PublicData] = {
             convert=chinese.reviews,
             rows="13,839 + 1,746 + 1,735 rows, pos or neg",
             defects=(
-                "no split comes with it: 80 % train, 10 % dev, 10 % test by a hash of the text",
-                "half of the 35,124 lines repeat another: each text is kept once (white space, punctuation, "
-                "width and case aside); 50 texts that stand under both labels and lines without a letter "
+                "no official split: 80 % train, 10 % dev, 10 % test by a hash of the text",
+                "half of the 35,124 lines repeat another: each text is used once (white space, punctuation, "
+                "width and case aside); 50 texts with both labels and lines without a letter "
                 "are left out",
-                "texts that share 20 letters in a row stand on one side, numbered points with the line before "
-                "them; other pieces of one review may stand on both sides",
-                "a line may be a piece of a review and say little (168 have four letters or fewer); about 200 "
+                "texts that share 20 letters in a row are on one side, numbered points with the line before "
+                "them; other parts of one review may be on both sides",
+                "a line may be a part of a review and say little (168 have four letters or fewer); about 200 "
                 "are the hotel's reply; a few are English, some in traditional characters, a few garbled",
             ),
         ),
@@ -201,9 +201,9 @@ PUBLIC: dict[str, PublicData] = {
             convert=chinese.tagged_news,
             rows="35,002 + 4,168 + 4,588 sentences, 38 tags",
             defects=(
-                "no split comes with it: 80 % train, 10 % dev, 10 % test by a hash of the paragraph; paragraphs "
-                "that share 20 letters in a row stand on one side; articles are not marked, so that paragraphs "
-                "of one may stand on both",
+                "no official split: 80 % train, 10 % dev, 10 % test by a hash of the paragraph; paragraphs "
+                "that share 20 letters in a row are on one side; articles are not marked, so that paragraphs "
+                "of one may be on both",
                 "paragraphs are cut into sentences after 。！？; each distinct sentence is kept once (775 of "
                 "44,533 repeat another); some are long lists of names, up to 659 words",
                 "of the 44 tags, four that 26 words bear are folded (Bg, Mg, Rg, Yg into b, m, r, y) and two "
@@ -252,7 +252,7 @@ def find_dataset(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
         raise UserError(
-            f"{name} is not a public data set that unmask knows",
+            f"{name} is not a public data set",
             allowed=", ".join(PUBLIC),
             hint=[did_you_mean(suggest(name, PUBLIC)), "with your own files: --text FILES --train FILE --test FILE"],
         )

@@ -1,4 +1,4 @@
-"""Public checkpoints that travel inside Python packages, got as the public data are (public.py)."""
+"""Public checkpoints that travel inside Python packages, fetched as the public data are (packages.py)."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -160,7 +160,7 @@ def fetch(archive: Archive, folder: Path, progress: Progress = SILENT, purpose: 
     wanted = f", which carries {purpose}" if purpose else ""
     raise UserError(
         f"{archive} could not be fetched{wanted}",
-        given=f"tried: {'; '.join(tried) or 'nothing: pip is told no-index, without find-links'}",
+        given=f"tried: {'; '.join(tried) or 'nothing: pip has no-index set, without find-links'}",
         allowed=f"the {archive.kind} with sha256 {archive.sha256}",
         hint=[
             "set pip's index (PIP_INDEX_URL, PIP_FIND_LINKS or its configuration file)",
@@ -311,4 +311,4 @@ def member(path: Path, name: str) -> bytes:
         raise UserError(f"{path} is damaged", given=error, hint="delete it and run again") from None
     except KeyError:
         pass
-    raise UserError(f"{path} holds no file {name}")
+    raise UserError(f"{path} contains no file {name}")

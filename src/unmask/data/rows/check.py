@@ -28,7 +28,7 @@ def check_targets(
     strange = Counter(label for example in examples for label in example.labels - allowed)
     if unknown == "wrong" and strange:
         counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-        log.note("counted as wrong, because {of} does not know these labels: {counts}", of, counts)
+        log.note("counted as wrong, because {of} was not trained with these labels: {counts}", of, counts)
         allowed |= set(strange)
 
     def checked(_: int, example: Example) -> Example:

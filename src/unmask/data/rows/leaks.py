@@ -68,7 +68,7 @@ def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
     places = {key_of(example): example.location for example in reversed(train)}
     rows = [(n, (one.location, places[key])) for n, one in enumerate(heldout) if (key := key_of(one)) in places]
     source = train[0].source if train else ""
-    return _finding(heldout, message("of {rows:,} rows stand in {other}, too", len(heldout), source), rows)
+    return _finding(heldout, message("of {rows:,} rows also occur in {other}", len(heldout), source), rows)
 
 
 def duplicates(examples: Sequence[Example]) -> Finding:
@@ -78,7 +78,7 @@ def duplicates(examples: Sequence[Example]) -> Finding:
 
 def same_ids(examples: Sequence[Example]) -> Finding:
     """The rows whose id an earlier row has, each with the first of those."""
-    return _repeated(examples, "rows have the id of an earlier one", [example.id for example in examples])
+    return _repeated(examples, "rows repeat the id of an earlier one", [example.id for example in examples])
 
 
 def _repeated(examples: Sequence[Example], text: str, keys: Sequence[Hashable]) -> Finding:
@@ -103,7 +103,7 @@ def unknown_labels(examples: Sequence[Example], labels: Collection[str]) -> Find
 
 def one_label(examples: Sequence[Example]) -> Finding:
     """All rows, which have the same label."""
-    text = "rows, all with the same label: there is nothing to learn"
+    text = "rows, all with the same label: nothing to learn"
     return _finding(examples, text, [(number, (one.location,)) for number, one in enumerate(examples)])
 
 
@@ -123,7 +123,7 @@ def contradictions(examples: Sequence[Example]) -> Finding:
         if other is not None:
             numbers += same
             first.append((other, (_labelled(examples[other]), _labelled(examples[same[0]]))))
-    text = "rows have a text that stands there with another label, too"
+    text = "rows have a text that also occurs with another label"
     return _finding(examples, text, sorted(first), sorted(numbers))
 
 

@@ -16,19 +16,17 @@ Starts = Literal["given", "first"]
 class ReadOptions:
     """How to read rows: columns, tags, format, encoding, and rows that cannot be used."""
 
-    text_column: str | None = setting(default=None, description="column of the text; detected by its name if not given")
+    text_column: str | None = setting(default=None, description="column of the text; default: detected by its name")
     pair_column: str | None = setting(default=None, description="column of the second text of a pair")
-    label_column: str | None = setting(
-        default=None, description="column of the label; detected by its name if not given"
-    )
+    label_column: str | None = setting(default=None, description="column of the label; default: detected by its name")
     label_separator: str | None = setting(
-        default=None, description="separator of several labels in one field; detected if not given"
+        default=None, description="separator of several labels in one field; default: detected"
     )
     token_column: str | None = setting(
-        default=None, description="column of the tokens in CoNLL: number (from 1) or name; the first if not given"
+        default=None, description="column of the tokens in CoNLL: number (from 1) or name; default: the first"
     )
     tag_column: str | None = setting(
-        default=None, description="column of the tags in CoNLL: number (-1: the last) or name; the last if not given"
+        default=None, description="column of the tags in CoNLL: number (-1: the last) or name; default: the last"
     )
     scheme: Literal["auto", SchemeName] = setting(
         default="auto", description="tag scheme of CoNLL; auto: detected and reported"
@@ -40,14 +38,14 @@ class ReadOptions:
         default="auto", description="format of the files; auto: detected from content and name, and reported"
     )
     encoding: str | None = setting(
-        default=None, description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected"
+        default=None, description="encoding of the files; default: UTF-8, or UTF-16 or GB18030 if detected"
     )
     unknown_labels: UnknownLabels | None = setting(
         default=None,
-        description="a dev or test row with a new label: stop, skip, or count as wrong; as on_error if not given",
+        description="a dev or test row with a new label: stop, skip, or count as wrong; default: as on_error",
     )
     answer_starts: Starts = setting(
-        default="given", description="an answer in several places, none at its start: stop, or take the first"
+        default="given", description="an answer that occurs several times, not at answer_start: stop, or use the first"
     )
 
     @property

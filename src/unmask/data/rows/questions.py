@@ -25,12 +25,12 @@ QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
 ANSWERS = ("answers", "answer")
 STARTS = ("answer_start", "start")
-FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone where it stands once; [] for no answer'
+FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
-    "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
-    "which is taken (the first: {first})"
+    "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
+    "used (the first: {first})"
 )
-FIRST = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
+FIRST = "{source}: {count:,} answers occur several times; the first occurrence is used (the first: {first})"
 
 
 def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> list[Example]:
@@ -91,7 +91,7 @@ def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]
         one = {"text": one} if isinstance(one, str) else one if isinstance(one, Mapping) else {}
         text, begin = one.get("text"), _start_in(one)
         if not isinstance(text, str) or not text.strip() or not (begin is None or type(begin) is int):
-            raise UserError(f"{where}: what is given is no answer", given=excerpt(one or value), allowed=FORM)
+            raise UserError(f"{where}: not an answer", given=excerpt(one or value), allowed=FORM)
         found.append((text, begin))
     return found
 
@@ -114,12 +114,12 @@ def _located(
             return ReferenceAnswer(inner, start)
     first = context.find(inner)
     if first < 0:
-        allowed = "a stretch of the context, letter by letter"
+        allowed = "a span of the context, verbatim"
         raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
     if context.find(inner, first + 1) >= 0:
         if starts != "first":
-            begin = "without answer_start" if start is None else f"answer_start {start:,}, where something else stands"
-            what = f"{where}: the answer stands in several places of the context"
+            begin = "without answer_start" if start is None else f"answer_start {start:,}, where the text differs"
+            what = f"{where}: the answer occurs several times in the context"
             hint = "data.answer_starts=first takes the first"
             raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
         elsewhere[FIRST].append(where)
@@ -162,4 +162,4 @@ def _list(value: Any, key: str, where: str) -> list[Any]:
 def _no_squad(where: str, allowed: str, value: Any) -> UserError:
     given = f"keys {', '.join(value)}" if isinstance(value, dict) else excerpt(value)
     hint = 'other forms: .jsonl or .csv with "question", "context" and "answers"'
-    return UserError(f"{where} is not as SQuAD has it", given=given, allowed=allowed, hint=hint)
+    return UserError(f"{where} is not in the format of SQuAD", given=given, allowed=allowed, hint=hint)

@@ -62,8 +62,8 @@ def read_rows(
     else:
         examples, scheme = span_examples(records, log, nested=kind == "spans"), "BIO"
     if not examples:
-        first = log.first and f"left out: {log.first.message}"
-        raise UserError(f"{records.source} holds no row that can be used", given=first)
+        first = log.first and f"skipped: {log.first.message}"
+        raise UserError(f"{records.source} contains no usable row", given=first)
     return Rows(records.source, examples, log.notes, scheme, records.sha256)
 
 

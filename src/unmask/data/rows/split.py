@@ -43,7 +43,7 @@ def split(
                 taken += len(bundle)
         carried = target - taken
     if not held:
-        hint = "give more rows, or a file of their own to evaluate on"
+        hint = "provide more rows, or a separate file to evaluate on"
         if len(parts) == len(examples) > 2:
             hint = "each has a label of its own: check --label-column; --task regress predicts numbers"
         raise UserError(

@@ -203,7 +203,7 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     examples = list(log.usable(records.rows, example))
     for kind, lines in left_out.items():
         if lines:
-            text = "{source}: {lines:,} {kind} spans left out (the first on line {first})"
+            text = "{source}: {lines:,} {kind} spans skipped (the first on line {first})"
             log.note(text, records.source, len(lines), message(kind), lines[0])
     return examples
 
@@ -223,7 +223,7 @@ def _span(value: Any, text: str, where: str) -> Span:
         value = [next((value[key] for key in names if key in value), None) for names in KEYS]
     start, stop, label = value if isinstance(value, list) and len(value) == 3 else (None, None, None)
     if type(start) is not int or type(stop) is not int or not isinstance(label, str) or not label.strip():
-        raise UserError(f"{where} holds something that is no span", given=excerpt(value), allowed=FORMS)
+        raise UserError(f"{where} contains something that is not a span", given=excerpt(value), allowed=FORMS)
     if not 0 <= start <= stop <= len(text):
         allowed = f"0 <= start <= stop <= {len(text):,}, in characters"
         raise UserError(f"{where}: a span reaches beyond the text", given=excerpt(value), allowed=allowed)

@@ -33,7 +33,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
         strange = next((one for one in records.rows if not math.isfinite(_number(cell(one[1], label)) or 0)), None)
         if strange is not None:
             first = f"line {strange[0]:,}: {excerpt(cell(strange[1], label))}"
-            log.note("{source}: its labels are no numbers and not used ({no_numbers})", records.source, first)
+            log.note("{source}: labels are not numbers and are not used ({no_numbers})", records.source, first)
             label = None
     about, negative = records.about(), records.usual(NEGATIVES)
 

@@ -20,7 +20,7 @@ PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MAS
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added token
 MODEL_MAX_LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
 SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
-CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
+CONVERT = "open it with its own library and save it as tokenizer.json"
 
 
 @config
@@ -158,9 +158,9 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
         numbers, pairs = models.BPE.read_file(str(vocabulary), str(merges))
         backend = tokenizers.Tokenizer(models.BPE(numbers, pairs))
     except Exception as error:  # the library raises Exception itself
-        raise UserError(f"{vocabulary} and {merges.name} are no vocabulary with its merges", given=error) from None
+        raise UserError(f"{vocabulary} and {merges.name} are not a vocabulary with its merges", given=error) from None
     if any(token.endswith("</w>") for token in numbers):
-        raise UserError(f"{vocabulary} is no byte-level vocabulary", given="tokens that end in </w>", hint=CONVERT)
+        raise UserError(f"{vocabulary} is not a byte-level vocabulary", given="tokens that end in </w>", hint=CONVERT)
     prefix = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()

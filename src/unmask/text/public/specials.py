@@ -85,7 +85,7 @@ def named_token(role: str, config: Mapping[str, Any], tokens: Mapping[str, int],
         return next((name for name in NAMES[role] if name in tokens), None)
     if token not in tokens:
         raise UserError(
-            f"{origin}: its vocabulary has no token that the files beside it name",
+            f"{origin}: its vocabulary lacks a token that the files beside it name",
             given=f"{key}: {token!r}",
             hint=f"name a token of the vocabulary in {CONFIG}",
         )
@@ -122,7 +122,7 @@ def find_special_tokens(
         before, after = templates[0].runs
         if len(before) != 1 or len(after) != 1:
             given = f"{len(before)} before it and {len(after)} after it"
-            raise UserError(f"{origin} does not put one token before a text and one after it", given=given)
+            raise UserError(f"{origin} does not put one special token before a text and one after it", given=given)
         acting |= {"cls": tokens[before[0]], "sep": tokens[after[0]]}
     roles: dict[str, str] = {}
     for role in ROLES:
@@ -174,7 +174,7 @@ def _template(encoding: tokenizers.Encoding, texts: int, tokens: Sequence[str], 
         else:
             raise UserError(f"{origin}: its post_processor does not fit its vocabulary", given=f"{token!r} as {number}")
     if order != list(range(texts)):
-        raise UserError(f"{origin} frames texts in a way that this version cannot use", given=encoding.tokens)
+        raise UserError(f"{origin} adds special tokens in a way that unmask does not support", given=encoding.tokens)
     return SpecialTokensTemplate(tuple(map(tuple, runs)), tuple(map(tuple, types)), tuple(text_types))
 
 

@@ -67,13 +67,13 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         names |= dict.fromkeys(results)
         records.append((line, data | results))
     if more:
-        text = "{source}: {more:,} more annotations of the same tasks left out; the first not cancelled is taken"
+        text = "{source}: {more:,} further annotations of the same tasks skipped; the first one not cancelled is used"
         log.note(text, source, more)
     if bare:
-        log.note("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
+        log.note("{source}: {bare:,} tasks without annotations skipped", source, bare)
     if labelled:
         if not records:
-            raise UserError(f"{source} holds no annotated task", hint="export tasks that somebody has annotated")
+            raise UserError(f"{source} contains no annotated task", hint="export tasks that somebody has annotated")
         # where nobody found a span, the control says nothing: that is an empty list, as the other tasks show
         lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
         for _, record in records:

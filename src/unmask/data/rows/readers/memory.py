@@ -55,7 +55,7 @@ def as_source(given: Any, name: str) -> Source:
             raise UserError(what, given=type(record).__name__, allowed='{"text": "...", "label": "..."}')
         rows.append(to_plain_row(record, classes))
     if not rows:
-        raise UserError(f"{name} holds no rows")
+        raise UserError(f"{name} contains no rows")
     return MemoryRows(rows, name)
 
 

@@ -74,7 +74,7 @@ def read_records(
                 rows = table_rows(name, lines, log, format == "tsv")
             rows, sha256 = list(rows), file.sha256()
     if not rows:
-        raise UserError(f"{name} holds no rows", given=log.first and f"left out: {log.first.message}")
+        raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
     annotated: tuple[str, ...] = ()
     if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
         log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["label-studio"][0]), len(rows))
@@ -108,7 +108,7 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
         hint = "a model of --task tag, or --input-format of what it is"
-        raise UserError("{name} is CoNLL, which holds tags of tokens", file.name, hint=hint)
+        raise UserError("{name} is CoNLL, a format for tags of tokens", file.name, hint=hint)
     return format
 
 

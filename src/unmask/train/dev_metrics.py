@@ -1,4 +1,4 @@
-"""Dev rows: the losses and figures of a learner between its steps, as the finished model will have them."""
+"""Loss and metric on the dev rows during training, computed as the finished model computes them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
