@@ -104,10 +104,10 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
     """A network after its budget, and the tokens that it has read."""
     import torch
 
-    from unmask.train import optim
-    from unmask.train.loop import LoopState, train_steps
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
     from unmask.train.recipe import PretrainRecipe, parse_recipe
+    from unmask.train.steps import optim
+    from unmask.train.steps.loop import LoopState, train_steps
 
     width = settings["judge_width"]
     values = {

@@ -10,7 +10,7 @@ pinned memory before the timing starts, so that it never waits. Tokens that are 
 process of its own.
 
 A line of JSON for each side and case: tokens and sequences a second; fill, the share of places that are tokens;
-gemm_share and mfu (unmask.train.speed), for both sides of the FLOPs that BERT needs for these tokens, with the
+gemm_share and mfu (unmask.train.steps.speed), for both sides of the FLOPs that BERT needs for these tokens, with the
 vocabulary at masked places; peak_memory in bytes. Cases that no longer fit into --limit seconds are left out, which
 a line says. `--tiny` runs all of it in miniature, also on a CPU.
 """
@@ -100,10 +100,10 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
     import torch
 
     from unmask.data.corpus.shards import Shards
-    from unmask.train.device import resolve_precision
-    from unmask.train.parallel import World
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
-    from unmask.train.speed import measure_speed, synchronize
+    from unmask.train.steps.device import resolve_precision
+    from unmask.train.steps.parallel import World
+    from unmask.train.steps.speed import measure_speed, synchronize
 
     device = torch.device(World().device)
     gc.collect()  # what is left of the case before
@@ -144,10 +144,10 @@ def ours(
     settings: Mapping[str, Any], built: "Shards", batches: "Batches", device: "torch.device"
 ) -> tuple[Step, Callable[[], None], Callable[[], dict[str, Any]]]:
     """The loop of a run, as it is."""
-    from unmask.train import optim
-    from unmask.train.choices import compile_block
-    from unmask.train.loop import LoopState, train_steps
     from unmask.train.pretrain import build_learner, fit_to_corpus
+    from unmask.train.steps import optim
+    from unmask.train.steps.choices import compile_block
+    from unmask.train.steps.loop import LoopState, train_steps
 
     recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
     learner = build_learner(recipe, built.tokenizer).to(device).train()
@@ -172,9 +172,9 @@ def peer(
     """transformers' network, compiled, over the same examples in padded batches that lie ready."""
     import torch
 
-    from unmask.train import optim
-    from unmask.train.device import resolve_precision
     from unmask.train.pretrain import build_learner, fit_to_corpus
+    from unmask.train.steps import optim
+    from unmask.train.steps.device import resolve_precision
 
     recipe = fit_to_corpus(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
     with torch.device("meta"):

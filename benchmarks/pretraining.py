@@ -124,10 +124,10 @@ def ours(settings: Settings) -> Prepared:
     import torch
 
     from unmask.data.corpus.shards import Shards
-    from unmask.train import optim
-    from unmask.train.device import keep_freed_memory
-    from unmask.train.loop import LoopState, Step, train_steps
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+    from unmask.train.steps import optim
+    from unmask.train.steps.device import keep_freed_memory
+    from unmask.train.steps.loop import LoopState, Step, train_steps
 
     keep_freed_memory()  # as a run does when it begins
     built = Shards.open(settings["corpus"])
@@ -201,7 +201,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     """A plain training loop over rows of ids with transformers."""
     import torch
 
-    from unmask.train import optim
+    from unmask.train.steps import optim
 
     recipe = recipe_for(settings)
     torch.manual_seed(SEED)

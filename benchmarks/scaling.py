@@ -100,10 +100,10 @@ class Member:
         import torch
 
         from unmask.data.corpus.shards import Shards
-        from unmask.train import optim
-        from unmask.train.loop import LoopState, train_steps
-        from unmask.train.parallel import DistributedWorld, World
         from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+        from unmask.train.steps import optim
+        from unmask.train.steps.loop import LoopState, train_steps
+        from unmask.train.steps.parallel import DistributedWorld, World
 
         self.count, self.threads = settings["steps"], settings["threads"]
         torch.set_num_threads(self.threads)

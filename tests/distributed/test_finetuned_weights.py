@@ -18,10 +18,10 @@ from unmask.model.encoder import Encoder
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
-from unmask.train import optim
 from unmask.train.budget import TrainConfig
-from unmask.train.loop import LoopState, train_steps
-from unmask.train.parallel import World, join_world
+from unmask.train.steps import optim
+from unmask.train.steps.loop import LoopState, train_steps
+from unmask.train.steps.parallel import World, join_world
 
 TEXTS = [(n, f"river {'stone ' * (n % 5)}") for n in range(24)]
 ROWS = {

@@ -17,9 +17,9 @@ from unmask.errors import UserError
 from unmask.train import checkpoint
 from unmask.train import trainer as fit
 from unmask.train.finetune import finetune
-from unmask.train.parallel import SharedError, World, join_world
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe
+from unmask.train.steps.parallel import SharedError, World, join_world
 
 Together = Callable[[int, Callable[[], object]], list[int]]
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unmask.data.corpus.shards import Shards
-from unmask.train import optim
-from unmask.train.loop import LoopState, train_steps
-from unmask.train.parallel import World, join_world
 from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.steps import optim
+from unmask.train.steps.loop import LoopState, train_steps
+from unmask.train.steps.parallel import World, join_world
 
 # each number of processes with every optimiser, way and number of micro-batches; all pairs of these occur
 RUNS = {

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from unmask import bundle
 from unmask.console import SILENT
 from unmask.data.corpus.shards import Shards
-from unmask.train.parallel import join_world
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.steps.parallel import join_world
 
 TRANSFER = {"freeze_embeddings": True, "freeze_layers": 1, "reinit_layers": 1, "layerwise_lr_decay": 0.5}
 

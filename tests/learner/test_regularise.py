@@ -21,10 +21,10 @@ from unmask.model.encoder import Encoder
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.device import Precision
-from unmask.train.loop import _accumulate, _global_counts
-from unmask.train.parallel import World
-from unmask.train.speed import flops_per_token
+from unmask.train.steps.device import Precision
+from unmask.train.steps.loop import _accumulate, _global_counts
+from unmask.train.steps.parallel import World
+from unmask.train.steps.speed import flops_per_token
 
 TEXTS = [(n, f"river {'stone ' * n}") for n in (5, 3, 3, 1)]
 ROWS = {

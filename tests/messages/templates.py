@@ -14,7 +14,7 @@ import typer.main
 
 import unmask
 from unmask.cli.app import app
-from unmask.cli.help import paragraphs
+from unmask.cli.common.help import paragraphs
 from unmask.config import ALLOWED
 from unmask.metrics import FIGURES
 from unmask.report.tables import heading

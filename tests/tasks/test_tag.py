@@ -30,7 +30,7 @@ from unmask.tasks.labelled_spans import EDGE, LabelledSpan, WindowRow, check_row
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.optim import OptimizerConfig, build_optimizer, set_lr
+from unmask.train.steps.optim import OptimizerConfig, build_optimizer, set_lr
 
 DECODERS = pytest.mark.parametrize("decoder", ["softmax", "crf"])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.train.checkpoint import Checkpoints
-from unmask.train.ema import EMA
+from unmask.train.steps.ema import EMA
 
 
 def learner() -> torch.nn.Linear:

@@ -19,12 +19,12 @@ from unmask.learner.batches import Batches
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.train import choices
 from unmask.train import trainer as fit
 from unmask.train.budget import TrainConfig
-from unmask.train.parallel import World
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.steps import choices
+from unmask.train.steps.parallel import World
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from unmask.train import device
+from unmask.train.steps import device
 
 # pages that are touched anew when 40 MB are freed and taken again, twenty times
 CODE = """
 import ctypes, resource, sys
-from unmask.train.device import keep_freed_memory
+from unmask.train.steps.device import keep_freed_memory
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
 library.free.argtypes = (ctypes.c_void_p,)
@@ -64,7 +64,7 @@ def test_another_c_library_is_left_alone(library: str, monkeypatch: pytest.Monke
 MANY_SHAPES = """
 import sys, torch
 from benchmarks.child import held_bytes
-from unmask.train.device import limit_kernel_cache
+from unmask.train.steps.device import limit_kernel_cache
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     limit_kernel_cache()

@@ -21,7 +21,10 @@ from unmask.model.encoder import Attention, Encoder, FeedForward
 from unmask.objectives import Masked
 from unmask.schedules import Cosine, Linear, WarmupStableDecay
 from unmask.train import trainer as fit
-from unmask.train.optim import (
+from unmask.train.pretrain import PretrainLearner, pretrain
+from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.run import Run
+from unmask.train.steps.optim import (
     BETA1,
     EPS,
     MATRIX_FACTOR,
@@ -31,9 +34,6 @@ from unmask.train.optim import (
     orthogonalize,
     set_lr,
 )
-from unmask.train.pretrain import PretrainLearner, pretrain
-from unmask.train.recipe import PretrainRecipe, parse_recipe
-from unmask.train.run import Run
 
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
 schedules = st.one_of(

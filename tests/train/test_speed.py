@@ -22,12 +22,13 @@ from unmask.model import cost
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
-from unmask.train import bench, speed
+from unmask.train import bench
 from unmask.train.bench import PARTS
-from unmask.train.device import Precision
-from unmask.train.optim import OptimizerConfig, build_optimizer
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.steps import speed
+from unmask.train.steps.device import Precision
+from unmask.train.steps.optim import OptimizerConfig, build_optimizer
 from unmask.train.transfer import Transfer, set_trainable
 
 CPU = torch.device("cpu")

@@ -19,13 +19,13 @@ from unmask.learner.loss import Loss, LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.schedules import Linear, Ramp
-from unmask.train import loop as steps_module
-from unmask.train import optim
 from unmask.train.budget import TrainConfig
-from unmask.train.device import Precision
-from unmask.train.loop import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
-from unmask.train.parallel import World
 from unmask.train.pretrain import PretrainLearner
+from unmask.train.steps import loop as steps_module
+from unmask.train.steps import optim
+from unmask.train.steps.device import Precision
+from unmask.train.steps.loop import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
+from unmask.train.steps.parallel import World
 
 MakeLearner = Callable[..., PretrainLearner]
 

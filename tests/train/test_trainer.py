@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unmask.train.loop import Step
+from unmask.train.steps.loop import Step
 from unmask.train.trainer import log_row
 
 

@@ -27,13 +27,13 @@ from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
-from unmask.train import optim
 from unmask.train import trainer as fit
 from unmask.train.bench import run_benchmark
 from unmask.train.finetune import FinetuneResult
-from unmask.train.optim import OptimizerConfig
 from unmask.train.pretrain import PretrainLearner, PretrainResult, pretrain
 from unmask.train.recipe import PretrainRecipe, read_recipe
+from unmask.train.steps import optim
+from unmask.train.steps.optim import OptimizerConfig
 from unmask.train.transfer import (
     Transfer,
     architecture,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli.help import App, Group, Misused, UsageError, misused
+from unmask.cli.common.help import App, Group, Misused, UsageError, misused
 from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__

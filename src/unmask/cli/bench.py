@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli import options
-from unmask.cli.help import App
-from unmask.cli.output import print_result
+from unmask.cli.common import options
+from unmask.cli.common.help import App
+from unmask.cli.common.output import print_result
 from unmask.errors import UserError
 from unmask.messages import translate
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli import options
-from unmask.cli.help import App
-from unmask.cli.output import print_result
+from unmask.cli.common import options
+from unmask.cli.common.help import App
+from unmask.cli.common.output import print_result
 from unmask.messages import join, message
 from unmask.version import __version__
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli.help import App
-from unmask.cli.options import TASK, AsJson, DevRows, TestRows
-from unmask.cli.output import print_result
-from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.common.help import App
+from unmask.cli.common.options import TASK, AsJson, DevRows, TestRows
+from unmask.cli.common.output import print_result
+from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:

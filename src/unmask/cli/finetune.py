@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli import options
-from unmask.cli.help import App
-from unmask.cli.output import print_result, scores_table
-from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.common import options
+from unmask.cli.common.help import App
+from unmask.cli.common.output import print_result, scores_table
+from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
 from unmask.messages import join, message
 
@@ -55,8 +55,8 @@ def finetune(
     from unmask.metrics import format_score
     from unmask.tasks import task_of
     from unmask.train.finetune import finetune as learn
-    from unmask.train.parallel import join_world
     from unmask.train.rows import prepare_rows, test_file
+    from unmask.train.steps.parallel import join_world
 
     shorthands = {
         "init_from": model,

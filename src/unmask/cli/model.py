@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli.help import App
-from unmask.cli.options import AllowUnused, AnyModel, AsJson
-from unmask.cli.output import print_result
+from unmask.cli.common.help import App
+from unmask.cli.common.options import AllowUnused, AnyModel, AsJson
+from unmask.cli.common.output import print_result
 from unmask.console import size
 from unmask.errors import UserError
 from unmask.messages import join, message, translate

@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console, files
-from unmask.cli.help import App
-from unmask.cli.options import AsJson, FinetunedModel
-from unmask.cli.output import print_result
-from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.common.help import App
+from unmask.cli.common.options import AsJson, FinetunedModel
+from unmask.cli.common.output import print_result
+from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 

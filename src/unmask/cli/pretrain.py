@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
-from unmask.cli import options
-from unmask.cli.help import App
-from unmask.cli.output import print_result
+from unmask.cli.common import options
+from unmask.cli.common.help import App
+from unmask.cli.common.output import print_result
 from unmask.messages import message
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def pretrain(
     Resumes after an interruption when the same command is run again. Trains with several processes under
     torchrun: torchrun --nproc-per-node 2 -m unmask pretrain RECIPE.
     """
-    from unmask.train.parallel import join_world
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
+    from unmask.train.steps.parallel import join_world
 
     keys = {"data.corpus": corpus, "init_from": begin_from, "data.max_length": max_length}
     settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed)), *(overrides or [])]

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.help import App
-from unmask.cli.options import AsJson, RandomSeed
-from unmask.cli.output import print_result, scores_table
-from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.common.help import App
+from unmask.cli.common.options import AsJson, RandomSeed
+from unmask.cli.common.output import print_result, scores_table
+from unmask.cli.common.reading import NOTHING, Given, reads_rows
 
 commands = App()
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.help import App
-from unmask.cli.options import AnyRecipe, AsJson, Overrides
-from unmask.cli.output import print_result
+from unmask.cli.common.help import App
+from unmask.cli.common.options import AnyRecipe, AsJson, Overrides
+from unmask.cli.common.output import print_result
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console, files
-from unmask.cli.help import App
-from unmask.cli.options import AsJson
-from unmask.cli.output import print_result, scores_table
-from unmask.cli.reading import NOTHING, SETTING, Given, read_settings, reads_rows
+from unmask.cli.common.help import App
+from unmask.cli.common.options import AsJson
+from unmask.cli.common.output import print_result, scores_table
+from unmask.cli.common.reading import NOTHING, SETTING, Given, read_settings, reads_rows
 from unmask.errors import UserError
 
 if TYPE_CHECKING:

@@ -216,7 +216,7 @@ class Encoder(nn.Module):
 
     gradient_checkpointing: in training, keep the hidden states between blocks only, and compute what is inside again
     for the gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
-    compiled_block: in training, what runs a block in place of a plain call (train/choices.py).
+    compiled_block: in training, what runs a block in place of a plain call (train/steps/choices.py).
     activation_norms: where a list is set, each forward pass adds the root mean square of the hidden states, a scalar,
     after the embeddings and after each block.
     """

@@ -17,8 +17,8 @@ from unmask.quickstart.jobs import Material, Request
 from unmask.tasks import task_of
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.budget import Budget
-from unmask.train.optim import default_finetune_lr
 from unmask.train.recipe import FinetuneRecipe, read_recipe
+from unmask.train.steps.optim import default_finetune_lr
 
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
 PRETRAIN_SHARE = {"classify": 0.5, "tag": 0.3}

@@ -38,12 +38,12 @@ from unmask.report.results import pretraining_entry
 from unmask.runtime.predictor import load
 from unmask.tasks import Task
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
-from unmask.train.choices import choose_threads
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
 from unmask.train.rows import RowReader, prepare_rows
 from unmask.train.run import environment
+from unmask.train.steps.choices import choose_threads
 from unmask.version import __version__
 
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest

@@ -15,14 +15,14 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.corpus.shards import Shards
 from unmask.messages import message
-from unmask.train.choices import choose_threads, fixed_threads
-from unmask.train.device import keep_freed_memory, resolve_precision
-from unmask.train.loop import LoopState, Step, train_steps
-from unmask.train.optim import build_optimizer
-from unmask.train.parallel import World
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe
-from unmask.train.speed import measure_speed
+from unmask.train.steps.choices import choose_threads, fixed_threads
+from unmask.train.steps.device import keep_freed_memory, resolve_precision
+from unmask.train.steps.loop import LoopState, Step, train_steps
+from unmask.train.steps.optim import build_optimizer
+from unmask.train.steps.parallel import World
+from unmask.train.steps.speed import measure_speed
 
 ENDLESS = "1000000000 steps"
 WARMUP_STEPS = 3  # do not count: they pay for memory and caches

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from unmask.config import by_name, config, setting
 from unmask.messages import message
 from unmask.schedules import AnySchedule, Linear, Ramp
-from unmask.train.device import PrecisionName
-from unmask.train.optim import OptimizerConfig
-from unmask.train.parallel import ParallelMode
+from unmask.train.steps.device import PrecisionName
+from unmask.train.steps.optim import OptimizerConfig
+from unmask.train.steps.parallel import ParallelMode
 
 CompileMode = Literal["auto", "always", "never"]
 

@@ -20,8 +20,8 @@ from torch.optim import Optimizer
 from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
-from unmask.train.ema import EMA
-from unmask.train.parallel import StateParts, World, full_tensor, local_shard
+from unmask.train.steps.ema import EMA
+from unmask.train.steps.parallel import StateParts, World, full_tensor, local_shard
 
 KEEP_LAST = 2  # the newest, and the one before in case the newest cannot be read
 

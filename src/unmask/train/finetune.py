@@ -25,12 +25,12 @@ from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
 from unmask.train import transfer
 from unmask.train.dev_metrics import evaluate
-from unmask.train.loop import Step
-from unmask.train.optim import default_finetune_lr
-from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
+from unmask.train.steps.loop import Step
+from unmask.train.steps.optim import default_finetune_lr
+from unmask.train.steps.parallel import World, join_world
 from unmask.train.trainer import RunResult, Trainer
 
 

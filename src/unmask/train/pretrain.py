@@ -28,10 +28,10 @@ from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import transfer
 from unmask.train.init import init_from_counts, token_counts
-from unmask.train.loop import Step, evaluate
-from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
+from unmask.train.steps.loop import Step, evaluate
+from unmask.train.steps.parallel import World, join_world
 from unmask.train.trainer import RunResult, Trainer
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare

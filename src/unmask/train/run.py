@@ -21,7 +21,7 @@ from unmask import console, files
 from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
-from unmask.train.parallel import World
+from unmask.train.steps.parallel import World
 from unmask.train.track import TensorBoardMirror
 from unmask.version import __version__
 

@@ -19,14 +19,14 @@ from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.messages import message
 from unmask.runtime.predictor import Predictor, load
-from unmask.train import optim
 from unmask.train.budget import TrainConfig
-from unmask.train.choices import choose_threads, compile_block, compiles_blocks, fixed_threads
-from unmask.train.device import keep_freed_memory, limit_kernel_cache, resolve_precision
-from unmask.train.ema import EMA
-from unmask.train.loop import LoopState, Step, train_steps
 from unmask.train.run import Interrupted, Run, interruptible
-from unmask.train.speed import measure_speed
+from unmask.train.steps import optim
+from unmask.train.steps.choices import choose_threads, compile_block, compiles_blocks, fixed_threads
+from unmask.train.steps.device import keep_freed_memory, limit_kernel_cache, resolve_precision
+from unmask.train.steps.ema import EMA
+from unmask.train.steps.loop import LoopState, Step, train_steps
+from unmask.train.steps.speed import measure_speed
 
 MIN_SECONDS = 10.0  # of training, for its speed to be measured
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
@@ -44,7 +44,7 @@ class TrainerState(LoopState):
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
     """The outcome of a finished run. seconds: of training, pauses not counted; speed: of its last start
-    (train/speed.py), None where that was too short."""
+    (train/steps/speed.py), None where that was too short."""
 
     folder: Path
     steps: int
@@ -179,8 +179,7 @@ class Trainer(ABC):
         return int(choices["threads"])
 
     def _speed(self) -> dict[str, Any] | None:
-        """The speed of this start, compared with the device (train/speed.py); None after a few seconds only, which say
-        little."""
+        """The speed of this start, compared with the device (train/steps/speed.py); None where it was too short."""
         if self.train_seconds < MIN_SECONDS:
             return None
         precision = resolve_precision(self.settings.precision, self.world.device)

@@ -16,7 +16,7 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.model.cost import attention_pairs, layer_windows
-from unmask.train.device import Precision
+from unmask.train.steps.device import Precision
 
 LEAST = 3  # times that each product is timed; the best one counts
 MAX_ROWS = {"cpu": 1024, "cuda": 16384}  # of a product that is timed: more take longer, and are hardly faster

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from unmask.config import config, setting
 from unmask.learner.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
-from unmask.train.parallel import full_tensor, local_shard
+from unmask.train.steps.parallel import full_tensor, local_shard
 
 # Muon: learning rate of the matrices, as a multiple of the rest's (docs/studies.md, "What a run begins with, and the
 # optimiser")

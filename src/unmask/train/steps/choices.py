@@ -13,10 +13,10 @@ from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.model.encoder import run_block
 from unmask.train.budget import Budget, TrainConfig
-from unmask.train.device import limit_kernel_cache, resolve_precision
-from unmask.train.loop import LoopState, train_steps
-from unmask.train.optim import build_optimizer
-from unmask.train.parallel import World
+from unmask.train.steps.device import limit_kernel_cache, resolve_precision
+from unmask.train.steps.loop import LoopState, train_steps
+from unmask.train.steps.optim import build_optimizer
+from unmask.train.steps.parallel import World
 
 GAIN = 1.1  # more threads must be so much faster: they suffer more from a neighbour on the machine
 SHARE = 0.02  # of a run that may be spent on measuring threads

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.schedules import ema_weight
-from unmask.train.parallel import local_shard
+from unmask.train.steps.parallel import local_shard
 
 
 class EMA:

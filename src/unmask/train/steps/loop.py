@@ -21,9 +21,9 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.train.budget import Budget, TrainConfig
-from unmask.train.device import Precision, resolve_precision
-from unmask.train.optim import set_lr
-from unmask.train.parallel import World, is_distributed, sum_of_squares
+from unmask.train.steps.device import Precision, resolve_precision
+from unmask.train.steps.optim import set_lr
+from unmask.train.steps.parallel import World, is_distributed, sum_of_squares
 
 DROPOUT = 21  # what a hash is for
 PREFETCH_STEPS = 2  # steps whose batches are being prepared
