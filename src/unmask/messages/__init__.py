@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import cache, reduce
 from importlib.resources import files
+from pathlib import PurePath
 from string import Formatter
 from typing import Any
 
@@ -96,14 +97,11 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-def to_json(text: str) -> Any:
+def to_json(text: object) -> Any:
     """A text as JSON that keeps the template and the values of a message."""
     if not isinstance(text, Message):
-        return text
-    return {
-        "template": text.template,
-        "values": {name: to_json(value) for name, value in text.values.items()},
-    }
+        return str(text) if isinstance(text, PurePath) else text
+    return {"template": text.template, "values": {name: to_json(value) for name, value in text.values.items()}}
 
 
 def from_json(value: Any) -> Any:
