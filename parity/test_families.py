@@ -150,7 +150,7 @@ def test_a_classifier_predicts_what_the_peer_predicts(name: str, tokenizer: Toke
         ids = torch.tensor([tokenizer.encode(text).input_ids])
         with torch.inference_mode():
             wanted = model(input_ids=ids).logits.softmax(-1)[0]
-        ours = torch.tensor([next(one.score for one in found if one.name == label) for label in LABELS[head]])
+        ours = torch.tensor([next(one.score for one in found if one.label == label) for label in LABELS[head]])
         torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-4)
 
 
@@ -168,9 +168,9 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     evidence = infer(predictor.backend, predictor.task, rows)[0]
     with torch.inference_mode():
         wanted = model(input_ids=torch.tensor([rows[0].input_ids.tolist()])).logits[0].log_softmax(-1)
-    order = [LABELS["ForTokenClassification"].index(tag) for tag in predictor.task.tags.names]  # type: ignore[attr-defined]
+    order = [LABELS["ForTokenClassification"].index(tag) for tag in predictor.task.tags.tags]  # type: ignore[attr-defined]
     torch.testing.assert_close(
-        torch.from_numpy(evidence).log_softmax(-1), wanted[rows[0].scored][:, order], atol=1e-5, rtol=1e-5
+        torch.from_numpy(evidence).log_softmax(-1), wanted[rows[0].positions][:, order], atol=1e-5, rtol=1e-5
     )  # type: ignore[attr-defined]
 
 
@@ -178,7 +178,7 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
 ALTERED = [
     (name, altered)
     for name in NAMES
-    for altered in ("activation", "epsilon", "bias")
+    for altered in ("hidden_act", "epsilon", "bias")
     if (name, altered) != ("distilbert", "epsilon")
 ]
 
