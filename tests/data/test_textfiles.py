@@ -12,6 +12,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
+from unmask.console import size
 from unmask.data import textfiles
 from unmask.data.tables import json_lines, table_rows
 from unmask.data.textfiles import (
@@ -41,12 +43,11 @@ def table_of(path: Path, log: ReadLog | None = None) -> list[tuple[int, list[str
     return [(line, list(row.values())) for line, row in rows]
 
 
-def refused(path: Path) -> UserError:
-    """The error of reading the file, which must name it."""
-    with pytest.raises(UserError) as error:
+def refusal(path: Path, *names: object) -> UserError:
+    """The error of reading the file, which must name it, and these."""
+    with refused(path, *names) as caught:
         list(open_text(path))
-    assert str(path) in error.value.message
-    return error.value
+    return caught.value
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
@@ -65,10 +66,10 @@ def test_only_line_ends_end_lines(tmp_path: Path) -> None:
     assert list(open_text(write(tmp_path, "a.txt", line + "\nb"))) == [(1, line), (2, "b")]
 
 
-@pytest.mark.parametrize(("content", "what"), [("", "is empty"), (" \n\t\n\n", "holds only white space")])
+@pytest.mark.parametrize(("content", "what"), [("", "empty"), (" \n\t\n\n", "white space")])
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
 def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str, what: str) -> None:
-    assert what in refused(write(tmp_path, name, content)).message
+    refusal(write(tmp_path, name, content), what)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,11 @@ def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str,
         (b"PK\x03\x04....", "zip"),
         (b"PAR1\x15\x04....", "Parquet"),
         (gzip.compress(b"text", mtime=0), ".gz"),
-        (b"abc\x00\x01\x02\x03\xff", "NUL byte at byte 4"),
+        (b"abc\x00\x01\x02\x03\xff", "byte 4"),
     ],
 )
 def test_a_binary_file_is_refused(tmp_path: Path, content: bytes, given_: str) -> None:
-    error = refused(write(tmp_path, "a.txt", content))
-    assert "is not text" in error.message
-    assert given_ in error.facts["given"]
+    assert given_ in refusal(write(tmp_path, "a.txt", content)).facts["given"]
 
 
 @pytest.mark.parametrize(
@@ -101,43 +100,40 @@ def test_another_encoding_is_named_with_the_option_that_reads_it(
     tmp_path: Path, encoding: str, text: str, guess: str
 ) -> None:
     path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
-    error = refused(path)
-    assert "line 2 is not valid UTF-8" in error.message
+    error = refusal(path, f"{path}, line 2", "UTF-8")
     assert f"--encoding {guess} " in error.facts["hint"]
     assert list(open_text(path, encoding=guess)) == [(1, "plain"), (2, text)]
 
 
 def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
-    error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
-    assert error.message.endswith("line 3 is not valid UTF-8") and "position 4" in error.facts["given"]
-    damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
-    assert "UTF-8 that is damaged here" in damaged.facts["hint"]
+    error = refusal(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"), "a.txt, line 3", "UTF-8")
+    assert "position 4" in error.facts["given"]
+    damaged = refusal(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]), "b.txt, line 1")
+    assert "UTF-8" in damaged.facts["hint"] and "--encoding" not in damaged.facts["hint"]
 
 
 def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
     whole = gzip.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
     path = tmp_path / "a.txt.gz"
     path.write_bytes(whole[: len(whole) // 2])
-    assert "cut short" in refused(path).message
+    refusal(path, "cut short", "line")
     path.write_bytes(b"no gzip at all")
-    assert "is damaged" in refused(path).message
+    refusal(path, "damaged", "line 0")
     path.write_bytes(whole[:2000] + bytes(50) + whole[2050:])
-    assert "is damaged" in refused(path).message
+    refusal(path, "damaged", "line")
 
 
 def test_a_zstd_file_cut_short(tmp_path: Path) -> None:
     whole = zstandard.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
     path = tmp_path / "a.txt.zst"
     path.write_bytes(whole[:-7])
-    assert "cut short" in refused(path).message
+    refusal(path, "cut short", "line")
 
 
 def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     path = write(tmp_path, "a.txt.zst", b"x")
-    with pytest.raises(UserError, match="zstandard") as error:
-        list(open_text(path))
-    assert error.value.facts["hint"] == "pip install 'unmask[zstd]'"
+    refusal(path, "zstandard", "pip install 'unmask[zstd]'")
 
 
 def test_skipping_leaves_out_the_line_and_counts_it(tmp_path: Path) -> None:
@@ -157,7 +153,7 @@ def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(
     assert (len(long), following) == (40_000_000, "next")
     assert time.process_time() - begun < 5
     monkeypatch.setattr(textfiles, "LONGEST", 1_000_000)
-    assert "line 1 is longer" in refused(path).message
+    refusal(path, f"{path}, line 1", size(1_000_000))
     assert list(open_text(path, ReadLog("skip"))) == [(2, "next")]
 
 
@@ -177,14 +173,13 @@ def test_folders_globs_and_files(tmp_path: Path) -> None:
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     write(tmp_path, "corpus.txt", "x")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"corpsu\.txt does not exist") as error:
+    with refused(tmp_path / "corpsu.txt", tmp_path / "corpus.txt"):
         find_files([tmp_path / "corpsu.txt"])
-    assert str(tmp_path / "corpus.txt") in error.value.facts["hint"]
-    with pytest.raises(UserError, match="no file matches"):
+    with refused(f"{tmp_path}/*.gz", Path.cwd()):
         find_files([f"{tmp_path}/*.gz"])
-    with pytest.raises(UserError, match="contains no text files"):
+    with refused(tmp_path / "empty", ".txt", ".gz"):
         find_files([tmp_path / "empty"])
-    with pytest.raises(UserError, match="no input files"):
+    with refused("globs", "standard input"):
         find_files([])
 
 
@@ -192,7 +187,7 @@ def test_kinds_by_name() -> None:
     names = {"a.txt": "txt", "a.JSONL.gz": "jsonl", "a.ndjson": "jsonl", "a.csv.zst": "csv", "b.tsv": "tsv"}
     assert {name: kind_of(name) for name in names} == names
     assert kind_of("README") == kind_of("-") == "txt"
-    with pytest.raises(UserError, match="one JSON value"):
+    with refused("a.json", ".jsonl"):
         kind_of("a.json")
 
 
@@ -226,15 +221,14 @@ def test_csv_fields_beyond_the_librarys_limit(tmp_path: Path) -> None:
 
 
 def test_csv_faults(tmp_path: Path) -> None:
-    for content, what in {
-        "text,label\na,b\n\nc,d,e\n": "line 4: the number of fields is 3",
-        'text,label\n"a\nb",c\n"d,e\nf,g\n': "line 4 is not valid CSV",
-        'text,label\n"a"b,c\n': "line 2 is not valid CSV",
-    }.items():
+    for content, line, name in (
+        ("text,label\na,b\n\nc,d,e\n", 4, "c,d,e"),
+        ('text,label\n"a\nb",c\n"d,e\nf,g\n', 4, "CSV"),
+        ('text,label\n"a"b,c\n', 2, "CSV"),
+    ):
         path = write(tmp_path, "a.csv", content)
-        with pytest.raises(UserError) as error:
+        with refused(f"{path}, line {line}", name):
             list(table_of(path))
-        assert error.value.message == f"{path}, {what}"
     log = ReadLog("skip")
     path = write(tmp_path, "b.csv", "t,l\na,b\nc\nd,e\n")
     assert [row for _, row in table_of(path, log)] == [["a", "b"], ["d", "e"]]
@@ -257,17 +251,15 @@ def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    ("line", "name"),
     [
-        ('{"text": "a",}', "is not valid JSON"),
-        ('["a"]', "is not a JSON object"),
-        ('{"text": "\\ud83d"}', "contains half of a surrogate pair"),
-        ("[" * 100_000, "is nested too deeply"),
+        ('{"text": "a",}', "position"),
+        ('["a"]', '["a"]'),
+        ('{"text": "\\ud83d"}', "surrogate"),
+        ("[" * 100_000, "nested"),
     ],
 )
-def test_json_faults_name_the_line(tmp_path: Path, line: str, what: str) -> None:
+def test_json_faults_name_the_line(tmp_path: Path, line: str, name: str) -> None:
     path = write(tmp_path, "a.jsonl", f'{{"text": "fine"}}\n\n{line}\n')
-    with pytest.raises(UserError) as error:
+    with refused(f"{path}, line 3", name, "--on-error skip"):
         list(json_lines(str(path), open_text(path), ReadLog()))
-    assert error.value.message.startswith(f"{path}, line 3 {what}")
-    assert "--on-error skip" in error.value.facts["hint"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.errors import UserError
+from errors import refused
 from unmask.files import read_json
 from unmask.text.public import layout
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
@@ -213,7 +213,7 @@ def test_truncation_takes_from_the_longer_text(text: str, pair: str | None, max_
 
 @pytest.mark.parametrize(("pair", "length"), [(None, 2), ("b", 4)])
 def test_no_room_for_text_is_an_error(pair: str | None, length: int) -> None:
-    with pytest.raises(UserError, match="room"):
+    with refused(f"max_length {length}", f"{length + 1} or more"):
         PLAIN.encode("a", pair, length)
 
 
@@ -223,7 +223,7 @@ def test_batches_are_single_texts_together() -> None:
     assert batch == [PLAIN.encode(text, pair, 20) for text, pair in zip(texts, pairs, strict=True)]
     assert [encoded.truncated for encoded in batch] == [False, False, True]
     assert PLAIN.encode_batch([]) == []
-    with pytest.raises(ValueError, match="3 texts but 1 pairs"):
+    with refused("3 texts", "1 pairs", kind=ValueError):
         PLAIN.encode_batch(texts, ["a"])
 
 
@@ -311,19 +311,24 @@ def test_training_reads_plain_files(tmp_path: Path, trained: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     assert Tokenizer.train(str(tmp_path / "*.txt"), vocab_size=75).tokens == trained.tokens
     (tmp_path / "latin.txt").write_bytes(b"\xff")
-    for wrong, said in ((tmp_path / "b*.txt", "no file"), (__file__, "not plain"), (tmp_path / "l*.txt", "latin.txt")):
-        with pytest.raises(UserError, match=said):
+    for wrong, names in (
+        (tmp_path / "b*.txt", [tmp_path / "b*.txt"]),
+        (__file__, [__file__, ".txt, .txt.gz"]),
+        (tmp_path / "l*.txt", [tmp_path / "latin.txt", "UTF-8"]),
+    ):
+        with refused(*names):
             Tokenizer.train(wrong, vocab_size=75)
 
 
 def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
-    with pytest.raises(UserError, match="vocab_sise"):
+    with refused("vocab_sise", "vocab_size"):
         Tokenizer.train(TEXTS, vocab_sise=75)
-    with pytest.raises(UserError, match="vocab_size"):
+    with refused("vocab_size") as caught:
         Tokenizer.train(TEXTS, vocab_size=3)
-    with pytest.raises(UserError, match="at most"):
+    assert caught.value.facts["given"] == "3"
+    with refused("75", "5,000"):
         Tokenizer.train(TEXTS, vocab_size=5000)
-    with pytest.raises(UserError, match="no text"):
+    with refused("no text"):
         Tokenizer.train([], vocab_size=100)
 
 
@@ -371,36 +376,34 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
     model = json.loads(trained._json)["model"]
     holes = {**model, "vocab": {**model["vocab"], "new": 1000}}
     wrong = {
-        "{": "cannot be read.*\n.*line 1",
-        "[]": "cannot be read.*\n.*line 1",
-        "{}": "cannot be read.*\n.*Model missing",
-        changed_json(trained, model={**model, "vocab": {"[UNK]": 0}}): "ids of its tokens",
-        changed_json(trained, added_tokens=[], model={**model, "vocab": {"[UNK]": 0}}): "post_processor does not fit",
-        changed_json(trained, model=holes): "ids of its tokens",
-        changed_json(trained, model={**model, "vocab": {**model["vocab"], "b": "b"}}): r"cannot be read",
+        "{": "line 1",
+        "[]": "line 1",
+        "{}": "Model missing",
+        changed_json(trained, model={**model, "vocab": {"[UNK]": 0}}): "0, 1, 2",
+        changed_json(trained, added_tokens=[], model={**model, "vocab": {"[UNK]": 0}}): "post_processor",
+        changed_json(trained, model=holes): "0, 1, 2",
+        changed_json(trained, model={**model, "vocab": {**model["vocab"], "b": "b"}}): "tokenizers library",
     }
-    for content, said in wrong.items():
+    for content, name in wrong.items():
         (tmp_path / "tokenizer.json").write_text(content)
-        with pytest.raises(UserError) as caught:
+        with refused(tmp_path / "tokenizer.json", name):
             Tokenizer.from_pretrained(tmp_path)
-        assert caught.match(said) and "tokenizer.json" in str(caught.value)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="UTF-8"):
+    with refused(tmp_path / "tokenizer.json", "UTF-8"):
         Tokenizer.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[PAD\]"), ("a\nb\na\n", "line 3.*already on line 1")])
-def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, said: str) -> None:
+@pytest.mark.parametrize(("content", "names"), [("a\nb\n", ["[PAD]"]), ("a\nb\na\n", ["line 3", "'a'", "line 1"])])
+def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, names: list[str]) -> None:
     (tmp_path / "vocab.txt").write_text(content)
-    with pytest.raises(UserError) as caught:
+    with refused(tmp_path / "vocab.txt", *names):
         Tokenizer.from_pretrained(tmp_path)
-    assert caught.match(said)
 
 
 def test_absent_files_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="contains no tokenizer"):
+    with refused("tokenizer.json", f"unmask tokenizer train FILES --output {tmp_path}"):
         Tokenizer.from_pretrained(tmp_path)
-    with pytest.raises(UserError, match="does not exist"):
+    with refused(tmp_path / "no.json", "tokenizer.json"):
         Tokenizer.from_pretrained(tmp_path / "no.json")
 
 
@@ -413,9 +416,9 @@ def test_decoding(trained: Tokenizer) -> None:
 def test_pieces_and_ids(trained: Tokenizer) -> None:
     assert all(trained.token_to_id(trained.id_to_token(number)) == number for number in range(trained.vocab_size))
     for wrong in (-1, 75):
-        with pytest.raises(UserError, match="0 to 74"):
+        with refused(wrong, "0 to 74"):
             trained.id_to_token(wrong)
-    with pytest.raises(UserError, match="not a token"):
+    with refused("'nowhere'"):
         trained.token_to_id("nowhere")
 
 
@@ -451,5 +454,5 @@ def test_called_it_gives_the_arguments_of_an_encoder(trained: Tokenizer) -> None
     assert padded["input_ids"][0, sizes[0] :].tolist() == [trained.pad_token_id] * (sizes[1] - sizes[0])
     cut = trained(texts, padding="max_length", truncation=True, max_length=5)
     assert [len(row) for row in cut["input_ids"]] == [5, 5] and all(type(row) is list for row in cut["input_ids"])
-    with pytest.raises(UserError, match="no maximum length"):
+    with refused("max_length"):
         trained(texts, truncation=True)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from reading import questions_of, rows_of
 from unmask.data.rows.example import ReferenceAnswer
 from unmask.data.rows.write import write_rows
-from unmask.errors import UserError
 
 CONTEXT = "The river met the stone bridge; the river was old."
 
@@ -47,7 +47,7 @@ def test_squad_is_read_question_by_question(tmp_path: Path) -> None:
         qa(2, is_impossible=True, answers=[], plausible_answers=[{"text": "bridge", "answer_start": 24}]),
         qa(3, answers=...),
     )
-    with pytest.raises(UserError, match="question q3 has no answers"):
+    with refused(f"{path}, article 1 (Rivers), paragraph 1, question q3", "answers"):
         questions_of(path)
     first, none = questions_of(path, on_error="skip")
     assert (first.id, first.text, first.pair, first.source) == ("q1", "What was old?", CONTEXT, str(path))
@@ -91,9 +91,9 @@ def test_rows_of_csv_and_other_names(tmp_path: Path) -> None:
     path.write_text(f"q,c,a\nWhat?,{CONTEXT},bridge\n", encoding="utf-8")
     (named,) = questions_of(path, text_column="q", pair_column="c", label_column="a")
     assert named.answers == (ReferenceAnswer("bridge", 24),) and named.id == "2"
-    with pytest.raises(UserError, match="no column is named like a question"):
+    with refused(path, "q, c, a", "question", "--text-column"):
         questions_of(path)
-    with pytest.raises(UserError, match=r"no column 'z'"):
+    with refused(path, "'z'", "q, c, a", "--pair-column"):
         questions_of(path, text_column="q", pair_column="z", label_column="a")
 
 
@@ -118,9 +118,8 @@ def test_answers_that_moved_are_noted(tmp_path: Path) -> None:
 
 def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "river", "answer_start": 5}]))
-    with pytest.raises(UserError, match="the answer occurs several times") as caught:
+    with refused(path, "question q1", "river", "answer_start 5", "data.answer_starts=first"):
         questions_of(path)
-    assert "data.answer_starts=first" in str(caught.value) and "5, where the text differs" in str(caught.value)
     rows = rows_of(path, "answers", answer_starts="first")
     assert rows.examples[0].answers == (ReferenceAnswer("river", 4),)
     assert "the first occurrence is used" in rows.notes[0]
@@ -128,51 +127,51 @@ def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(tmp_p
 
 
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
-    cases: list[tuple[dict[str, Any], str]] = [
-        (
-            qa(answers=[{"text": "lantern", "answer_start": 0}]),
-            "question q1: the answer is not in the context",
-        ),
-        (qa(answers="x" * 90), "question q1: the answer is not in the context"),
-        (qa(question=" "), "question q1: 'question' is empty"),
-        (qa(question=...), "question q1: 'question' is empty"),
-        (qa(question=3), "question q1: 'question' is not text"),
-        (qa(answers=...), "question q1 has no answers"),
-        (qa(answers=[{"text": ""}]), "question q1: not an answer"),
-        (qa(answers=[{"text": "met", "answer_start": "x"}]), "question q1: not an answer"),
-        (qa(answers={"text": ["met"], "answer_start": []}), "question q1: not an answer"),
-        (qa(answers=7), "question q1: not an answer"),
+    cases: list[tuple[dict[str, Any], str, str | None]] = [
+        (qa(answers=[{"text": "lantern", "answer_start": 0}]), "context", "lantern"),
+        (qa(answers="x" * 90), "context", "x" * 67 + "..."),
+        (qa(question=" "), "'question'", None),
+        (qa(question=...), "'question'", None),
+        (qa(question=3), "'question'", "3"),
+        (qa(answers=...), "answers", None),
+        (qa(answers=[{"text": ""}]), "answer", '{"text": ""}'),
+        (qa(answers=[{"text": "met", "answer_start": "x"}]), "answer", '{"text": "met", "answer_start": "x"}'),
+        (qa(answers={"text": ["met"], "answer_start": []}), "answer", '{"text": ["met"], "answer_start": []}'),
+        (qa(answers=7), "answer", "7"),
     ]
-    for broken, message in cases:
+    for broken, name, given_ in cases:
         path = squad(tmp_path / "x.json", broken)
-        with pytest.raises(UserError) as caught:
+        with refused(f"{path}, article 1 (Rivers), paragraph 1, question q1", name) as caught:
             questions_of(path)
-        assert caught.value.message == f"{path}, article 1 (Rivers), paragraph 1, {message}"
+        assert caught.value.facts.get("given") == given_
         path = squad(tmp_path / "x.json", broken, qa(2))
         assert [e.id for e in questions_of(path, on_error="skip")] == ["q2"]
-    with pytest.raises(UserError, match="paragraph 1, question q1: 'context' is empty"):
+    with refused("paragraph 1, question q1", "'context'"):
         questions_of(squad(tmp_path / "x.json", qa(), context="\n"))
-    with pytest.raises(UserError, match="question q1: the id occurs twice") as caught:
+    with refused("paragraph 1, question q1", "id") as caught:
         questions_of(squad(tmp_path / "x.json", qa(), qa()))
-    assert "see" in caught.value.facts
+    assert caught.value.facts["given"] == "q1" and caught.value.facts["see"].endswith("question q1")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "names"),
     [
-        ("{", "line 1 is not valid JSON"),
-        ("[]", "contains no rows"),
-        ('{"data": {}}', "is not in the format of SQuAD"),
-        ('{"data": [{"title": "T"}]}', r"article 1 \(T\) is not in the format of SQuAD"),
-        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1 is not in the format of SQuAD"),
-        ('{"data": [{"paragraphs": [{"context": "x", "qas": [4]}]}]}', "question 1 is not in the format of SQuAD"),
-        ('{"data": []}', "contains no rows"),
+        ("{", [", line 1", "JSON"]),
+        ("[]", ["no rows"]),
+        ('{"data": {}}', ["SQuAD", "'data'"]),
+        ('{"data": [{"title": "T"}]}', [", article 1 (T)", "SQuAD", "'paragraphs'"]),
+        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', [", article 1, paragraph 1", "SQuAD", "'qas'"]),
+        (
+            '{"data": [{"paragraphs": [{"context": "x", "qas": [4]}]}]}',
+            [", article 1, paragraph 1, question 1", "SQuAD", "object"],
+        ),
+        ('{"data": []}', ["no rows"]),
     ],
 )
-def test_what_is_not_squad(tmp_path: Path, content: str, message: str) -> None:
+def test_what_is_not_squad(tmp_path: Path, content: str, names: list[str]) -> None:
     path = tmp_path / "x.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=message):
+    with refused(path, *names):
         questions_of(path)
 
 
