@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from unmask import files
-from unmask.errors import UserError
 
 
 def left_over(folder: Path) -> list[str]:
@@ -45,18 +45,18 @@ def test_an_error_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "reason"),
     [
-        (errno.ENOSPC, "the disk is full: .*file.txt could not be written"),
-        (errno.EDQUOT, "the disk is full"),
-        (errno.EACCES, "file.txt cannot be written"),
-        (errno.EROFS, "file.txt cannot be written"),
+        (errno.ENOSPC, "full"),
+        (errno.EDQUOT, "full"),
+        (errno.EACCES, os.strerror(errno.EACCES)),
+        (errno.EROFS, os.strerror(errno.EROFS)),
     ],
 )
-def test_a_disk_that_does_not_take_it_is_a_user_error(tmp_path: Path, number: int, told: str) -> None:
+def test_a_disk_that_does_not_take_it_is_a_user_error(tmp_path: Path, number: int, reason: str) -> None:
     path = tmp_path / "file.txt"
     files.write_text(path, "old")
-    with pytest.raises(UserError, match=told), files.atomic(path) as temporary:
+    with refused(path, reason), files.atomic(path) as temporary:
         temporary.write_text("half")
         raise OSError(number, os.strerror(number))
     assert path.read_text() == "old" and not left_over(tmp_path)
@@ -65,7 +65,7 @@ def test_a_disk_that_does_not_take_it_is_a_user_error(tmp_path: Path, number: in
 def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "kept").write_text("kept")
-    with pytest.raises(UserError, match="run is a folder"):
+    with refused(tmp_path / "run", "name of a file"):
         files.write_text(tmp_path / "run", "page")
     assert (tmp_path / "run" / "kept").read_text() == "kept" and not left_over(tmp_path)
 
@@ -73,24 +73,24 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 def test_names_below_a_file_are_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file")
     for path in (tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
-        with pytest.raises(UserError, match="cannot be written"):
+        with refused(path):
             files.write_text(path, "x")
-        with pytest.raises(UserError, match="a is a file"):
+        with refused(path, f": {tmp_path / 'a'} "):
             files.check_file(path)
-    with pytest.raises(UserError, match="is a folder"):
+    with refused(tmp_path, "name of a file"):
         files.check_file(tmp_path)
     files.check_file(tmp_path / "new" / "deep" / "name")
 
 
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="EIO") as caught, files.atomic(tmp_path / "x"):
+    with pytest.raises(OSError) as caught, files.atomic(tmp_path / "x"):
         raise OSError(errno.EIO, "EIO")
-    assert not isinstance(caught.value, UserError)
+    assert caught.value.errno == errno.EIO
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_really_full_device(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the disk is full"), files.atomic(tmp_path / "x") as temporary:
+    with refused(tmp_path / "x", "disk"), files.atomic(tmp_path / "x") as temporary:
         temporary.symlink_to("/dev/full")
         temporary.write_text("more than nothing")
 
@@ -110,19 +110,16 @@ def test_json_comes_back(tmp_path_factory: pytest.TempPathFactory, value: object
 
 
 def test_json_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with refused(tmp_path / "absent.json", "exist"):
         files.read_json(tmp_path / "absent.json")
-    for content, what in {
-        b"{": "is not valid JSON",
-        b"\xff": "is not text in UTF-8",
-        b"[]": "is not a JSON object",
-    }.items():
-        (tmp_path / "bad.json").write_bytes(content)
-        with pytest.raises(UserError, match=what):
-            files.read_object(tmp_path / "bad.json")
-    with pytest.raises(UserError, match="cannot be read"):
+    path = tmp_path / "bad.json"
+    for content, names in {b"{": ("JSON", "line 1"), b"\xff": ("UTF-8", "byte 0"), b"[]": ("JSON", "list")}.items():
+        path.write_bytes(content)
+        with refused(path, *names):
+            files.read_object(path)
+    with refused(tmp_path, os.strerror(errno.EISDIR)):
         files.read_json(tmp_path)
-    with pytest.raises(ValueError, match="Out of range"):
+    with pytest.raises(ValueError):
         files.write_json(tmp_path / "nan.json", {"loss": float("nan")})
 
 

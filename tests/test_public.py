@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from errors import refused
 from public_weights import drawn
 from unmask import bundle
 from unmask.bundle import export
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.weights import check_numbers
 from unmask.data.rows.example import Example
-from unmask.errors import UserError
 from unmask.files import read_json, write_json
 from unmask.heads import build_head
 from unmask.learner.batch import pack
@@ -196,7 +196,7 @@ def test_a_folder_of_sentence_transformers(
     )
     capsys.readouterr()
     opened = bundle.read(folder)
-    assert "puts 'query: ' before each text" in capsys.readouterr().err
+    assert "'query: '" in capsys.readouterr().err
     assert opened.task == {
         "name": "embed",
         "max_length": 24,
@@ -218,11 +218,11 @@ def test_a_folder_of_sentence_transformers(
     assert task is not None and task["pooling"] == "max"
     modules[0]["path"] = "../elsewhere"
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(UserError, match="points outside of its folder"):
+    with refused(folder / "modules.json", "../elsewhere"):
         bundle.read(folder)
     modules[0] = {"path": "", "type": "sentence_transformers.models.Dense"}
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(UserError, match="cannot be read"):
+    with refused(folder / "modules.json", "Dense", "Transformer, Pooling, Normalize"):
         bundle.read(folder)
 
 
@@ -249,12 +249,9 @@ def test_a_name_of_the_hub_is_read_from_its_cache(publish: Callable[..., Path], 
         check=True,
         cwd=tmp_path,
     )
-    assert done.stdout.splitlines() == [
-        "32 some/model None",
-        "32 some/model main",
-        f"32 some/model {revision}",
-        "some/other is not a folder here and cannot be fetched from the model hub",
-    ]
+    *read, error = done.stdout.splitlines()
+    assert read == ["32 some/model None", "32 some/model main", f"32 some/model {revision}"]
+    assert "some/other" in error and "hub" in error
 
 
 class Bomb:
@@ -305,23 +302,23 @@ def _untied(tensors: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alter", "wanted"),
+    ("alter", "names"),
     [
-        (_nan, "contains numbers that are not finite"),
-        (_integers, "is not a weight"),
-        (_eighths, "is not a weight"),
-        (_another_size, "do not fit its configuration"),
-        (_missing, "do not fit its configuration"),
-        (_unknown, "weights that unmask would ignore"),
-        (_untied, "has its own matrix"),
+        (_nan, (f"model.safetensors: {WORDS}", "NaN")),
+        (_integers, (WORDS, "torch.int64", "float32")),
+        (_eighths, (WORDS, "torch.float8_e4m3fn", "float32")),
+        (_another_size, ("embeddings.token.weight", "[64, 31]")),
+        (_missing, ("blocks.1.feed_forward.output.bias",)),
+        (_unknown, ("adapter", "--allow-unused")),
+        (_untied, ("cls.predictions.decoder.weight",)),
     ],
 )
 def test_wrong_weights_are_refused(
-    alter: Callable[[dict[str, Tensor]], None], wanted: str, publish: Callable[..., Path]
+    alter: Callable[[dict[str, Tensor]], None], names: tuple[str, ...], publish: Callable[..., Path]
 ) -> None:
     folder = publish(BERT)
     change(folder, alter)
-    with pytest.raises(UserError, match=wanted):
+    with refused(folder, *names):
         bundle.read(folder)
 
 
@@ -337,7 +334,7 @@ def test_one_number_that_is_not_finite_is_found_wherever_it_stands(
     check_numbers({}, tmp_path)
     table.view(-1)[place] = float(value)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="table contains numbers that are not finite"):
+    with refused(f"{tmp_path / 'model.safetensors'}: table", "NaN"):
         check_numbers({}, tmp_path)
 
 
@@ -356,7 +353,7 @@ def test_every_file_of_weights_in_parts_is_looked_at(publish: Callable[..., Path
     save_file({last: tensors[last]}, folder / "b.safetensors")
     where = {name: "b.safetensors" if name == last else "a.safetensors" for name in tensors}
     write_json(folder / "model.safetensors.index.json", {"weight_map": where})
-    with pytest.raises(UserError, match=r"b\.safetensors: .* not finite"):
+    with refused(folder / "b.safetensors", last, "NaN"):
         bundle.read(folder)
 
 
@@ -370,24 +367,25 @@ def test_unknown_weights_may_be_left_out(publish: Callable[..., Path], capsys: p
 def test_a_pointer_of_git_lfs_is_told(publish: Callable[..., Path]) -> None:
     folder = publish(BERT)
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(UserError, match="git lfs pull"):
+    with refused(folder / "model.safetensors", "git lfs pull"):
         bundle.read(folder)
 
 
 def test_code_in_a_file_of_weights_is_refused_and_not_run(publish: Callable[..., Path], tmp_path: Path) -> None:
     folder, trace = publish(BERT), tmp_path / "trace"
+    weights = folder / "pytorch_model.bin"
     (folder / "model.safetensors").unlink()
     for archive in (True, False):
         given = {"weights": Bomb(trace)}
-        torch.save(given, folder / "pytorch_model.bin", _use_new_zipfile_serialization=archive)
-        with pytest.raises(UserError, match="is refused") as caught:
+        torch.save(given, weights, _use_new_zipfile_serialization=archive)
+        with refused(weights, "model.safetensors") as caught:
             bundle.read(folder)
         assert "weights_only" not in str(caught.value), "it does not say how to run the code all the same"
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
-    with pytest.raises(UserError, match="is refused"):
+    weights.write_bytes(pickle.dumps(Bomb(trace)))
+    with refused(weights, "model.safetensors"):
         bundle.read(folder)
-    torch.save([1, 2], folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="is not a table of weights"):
+    torch.save([1, 2], weights)
+    with refused(weights, "names and tensors"):
         bundle.read(folder)
     assert not trace.exists()
 
@@ -396,7 +394,7 @@ def test_code_in_a_file_of_weights_is_refused_and_not_run(publish: Callable[...,
 def test_files_that_were_cut_short_are_refused(cut: int, publish: Callable[..., Path]) -> None:
     path = publish(BERT) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match="cannot be read"):
+    with refused(path, "cut short"):
         bundle.read(path.parent)
 
 
@@ -404,8 +402,9 @@ def test_files_that_were_cut_short_are_refused(cut: int, publish: Callable[..., 
 def test_an_index_that_points_elsewhere_is_refused(file: str, publish: Callable[..., Path]) -> None:
     folder = publish(BERT)
     (folder / "model.safetensors").unlink()
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {WORDS: file}}))
-    with pytest.raises(UserError, match="points outside of its folder"):
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {WORDS: file}}))
+    with refused(index, file):
         bundle.read(folder)
 
 
@@ -413,47 +412,51 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
     folder = publish(BERT)
     index = folder / "model.safetensors.index.json"
     (folder / "model.safetensors").rename(folder / "a.safetensors")
-    for weight_map, wanted in (
-        ({WORDS: "b.safetensors"}, "is missing"),
-        ({"bert.nothing": "a.safetensors"}, "tensors that are not there"),
-        ([], "is not an index"),
+    for weight_map, names in (
+        ({WORDS: "b.safetensors"}, (folder / "b.safetensors",)),
+        ({"bert.nothing": "a.safetensors"}, (folder, "bert.nothing")),
+        ([], (index, "weight_map")),
     ):
         index.write_text(json.dumps({"weight_map": weight_map}))
-        with pytest.raises(UserError, match=wanted):
+        with refused(*names):
             bundle.read(folder)
 
 
 @pytest.mark.parametrize(
-    ("changes", "wanted"),
+    ("changes", "names"),
     [
-        ({"model_type": "llama"}, "kind of model cannot be read"),
-        ({"model_type": None}, "kind of model cannot be read"),
-        ({"hidden_size": None}, "hidden_size cannot be used"),
-        ({"hidden_size": "32"}, "hidden_size cannot be used"),
-        ({"hidden_size": -32}, "hidden_size cannot be used"),
-        ({"vocab_size": 10**12}, "vocab_size cannot be used"),
-        ({"max_position_embeddings": 10**9}, "max_position_embeddings cannot be used"),
-        ({"num_attention_heads": 5}, "must be a multiple of num_attention_heads"),
-        ({"hidden_act": "mish"}, "hidden_act cannot be used"),
-        ({"position_embedding_type": "relative_key"}, "position_embedding_type cannot be used"),
-        ({"is_decoder": True}, "is_decoder cannot be used"),
-        ({"layer_norm_eps": "small"}, "norm_eps"),
-        ({"num_hidden_layers": 4}, "do not fit its configuration"),
-        ({"num_hidden_layers": 2}, "weights that unmask would ignore"),
+        ({"model_type": "llama"}, ("model_type llama", "bert")),
+        ({"model_type": None}, ("model_type None", "bert")),
+        ({"hidden_size": None}, ("config.json: hidden_size", "1 to 16,777,216")),
+        ({"hidden_size": "32"}, ("config.json: hidden_size", "32")),
+        ({"hidden_size": -32}, ("config.json: hidden_size", "-32")),
+        ({"vocab_size": 10**12}, ("config.json: vocab_size", 10**12)),
+        ({"max_position_embeddings": 10**9}, ("config.json: max_position_embeddings", 10**9)),
+        ({"num_attention_heads": 5}, ("hidden_size 32", "num_attention_heads 5")),
+        ({"hidden_act": "mish"}, ("config.json: hidden_act", "mish", "gelu")),
+        (
+            {"position_embedding_type": "relative_key"},
+            ("config.json: position_embedding_type", "relative_key", "absolute"),
+        ),
+        ({"is_decoder": True}, ("config.json: is_decoder", "True", "False")),
+        ({"layer_norm_eps": "small"}, ("config.json: norm_eps", "small")),
+        ({"num_hidden_layers": 4}, ("blocks.3.",)),
+        ({"num_hidden_layers": 2}, ("layer.2.", "--allow-unused")),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(
-    changes: dict[str, object], wanted: str, publish: Callable[..., Path]
+    changes: dict[str, object], names: tuple[object, ...], publish: Callable[..., Path]
 ) -> None:
-    with pytest.raises(UserError, match=wanted):
-        bundle.read(publish(BERT, **changes))
+    folder = publish(BERT, **changes)
+    with refused(folder, *names):
+        bundle.read(folder)
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '"bert"'])
 def test_a_config_that_is_no_object_is_refused(content: str, publish: Callable[..., Path]) -> None:
     folder = publish(BERT)
     (folder / "config.json").write_text(content)
-    with pytest.raises(UserError):
+    with refused(folder / "config.json"):
         bundle.read(folder)
 
 
@@ -463,13 +466,13 @@ def test_a_tokenizer_of_another_model_is_refused(publish: Callable[..., Path]) -
     other = Tokenizer.train([alphabet] * 9, vocab_size=99, allow_fewer=True)
     assert other.vocab_size > RECORDED["pieces"]
     other.save_pretrained(folder)
-    with pytest.raises(UserError, match="does not match the weights"):
+    with refused(folder, f"{other.vocab_size} tokens", f"{RECORDED['pieces']} embeddings"):
         bundle.read(folder)
 
 
 def test_labels_that_do_not_fit_the_head_are_refused(publish: Callable[..., Path]) -> None:
     for labels in ({"0": "a"}, {"0": "a", "1": "a", "2": "b"}, {"x": "a"}):
-        with pytest.raises(UserError, match="id2label"):
+        with refused("config.json: id2label", labels):
             bundle.read(publish("bert ForSequenceClassification", id2label=labels))
 
 
@@ -479,8 +482,8 @@ def test_a_head_whose_weights_are_missing_is_never_random(
     folder = publish("bert ForSequenceClassification")
     change(folder, lambda tensors: [tensors.pop(n) for n in list(tensors) if n.startswith("classifier")] and None)
     predictor = load(folder)
-    assert "without weights" in capsys.readouterr().err
-    with pytest.raises(UserError, match="was not fine-tuned for a task"):
+    assert "BertForSequenceClassification" in capsys.readouterr().err
+    with refused(folder, "unmask finetune"):
         predictor("the quick fox")
 
 
@@ -497,6 +500,6 @@ def test_what_no_public_layout_can_say_is_said(
         gated=True,
     )
     bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small, [])
-    with pytest.raises(UserError, match="cannot be written for other libraries") as caught:
+    with refused(tmp_path / "m", "gated True", "norm pre"):
         export(bundle.read(tmp_path / "m"), tmp_path / "out")
-    assert "gated True, norm pre" in str(caught.value) and not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()

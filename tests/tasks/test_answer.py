@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
-from unmask.errors import UserError
 from unmask.heads.answer import pad_logits
 from unmask.learner.batch import Batch, pack
 from unmask.metrics.answers import answer_scores
@@ -165,12 +165,12 @@ def test_answers_that_are_too_long_are_counted(tokenizer: Tokenizer) -> None:
 
 
 def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
-    with pytest.raises(UserError, match="a question needs a context"):
+    with refused("the texts given, line 1", "who", "(question, context)"):
         task_of(tokenizer).encode([Example("who", None, None, "0", 1, "the texts given")])
 
 
 def test_settings_that_leave_tokens_out_are_refused() -> None:
-    with pytest.raises(ValueError, match="stride 31"):
+    with refused("stride 31", kind=ValueError):
         Answer(max_length=32, stride=31)
 
 
@@ -364,7 +364,7 @@ def test_padding_is_never_an_answer() -> None:
 
 
 def test_nothing_can_be_learnt_where_no_question_has_an_answer(tokenizer: Tokenizer) -> None:
-    with pytest.raises(UserError, match="nothing to learn"):
+    with refused("questions.json", "1 questions"):
         AnswerTask.build(Answer(), tokenizer, [example("who", "river")])
     assert not AnswerTask.build(Answer(), tokenizer, [example("who", "river", ("river", 0))]).has_unanswerable
     both = [example("who", "river", ("river", 0)), example("who", "river")]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from task_helpers import rows_of
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
@@ -79,7 +80,7 @@ def test_windows_are_put_together_as_the_formula_says(
 
 
 def test_a_stride_that_leaves_tokens_out_is_refused() -> None:
-    with pytest.raises(ValueError, match="stride 15"):
+    with refused("stride 15", kind=ValueError):
         Classify(max_length=16, stride=15, long_texts="windows")
 
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
+from errors import refused
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.rows.example import Example, Labels
-from unmask.errors import UserError
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
@@ -41,9 +41,9 @@ def task(tokenizer: Tokenizer) -> MultilabelTask:
 def test_labels_are_those_of_the_training_rows(tokenizer: Tokenizer) -> None:
     settings = Multilabel()
     assert MultilabelTask.build(settings, tokenizer, examples("ca", "", "b")).labels == LABELS
-    with pytest.raises(UserError, match="nothing to learn"):
+    with refused("rows.csv", "2 rows", "[]", "--label-column"):
         MultilabelTask.build(settings, tokenizer, examples("", ""))
-    with pytest.raises(UserError, match="nothing to learn"):
+    with refused("rows.csv", "2 rows", ["a", "b"], "--label-column"):
         MultilabelTask.build(settings, tokenizer, examples("ab", "ab"))
 
 
@@ -123,10 +123,10 @@ def test_a_ranking_is_a_list_that_is_made_when_it_is_looked_at() -> None:
         (Multilabel, {"class_weights": "balanced"}, "class_weights"),
         (Regress, {"label_smoothing": 0.1}, "label_smoothing"),
         (Multilabel, {"head": "adaptive"}, "head"),
-        (Classify, {"head": "adaptive", "label_smoothing": 0.1}, "label_smoothing"),
+        (Classify, {"head": "adaptive", "label_smoothing": 0.1}, "the recipe: label_smoothing"),
         (Classify, {"tune_thresholds": True}, "tune_thresholds"),
     ],
 )
 def test_settings_that_a_task_does_not_have(cls: type, settings: dict[str, object], wrong: str) -> None:
-    with pytest.raises(UserError, match=wrong):
+    with refused(f"the test: {wrong} "):
         from_mapping(cls, settings, "the test")

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import EncodedRow, longest_first
 from unmask.data.rows.example import Example, Span, Spans
-from unmask.errors import UserError
 from unmask.evaluate.samples import predictions
 from unmask.heads import head_class
 from unmask.heads.nested import POINTER_SIZE, ROPE_THETA, span_losses, span_products
@@ -333,7 +333,7 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     assert (
         task(tokenizer, [sentence(["a"] * 30, (0, 30, "ORG"))], max_length=16).max_span_length == 14
     )  # what a window holds
-    with pytest.raises(UserError, match="nothing to learn"):
+    with refused("s.jsonl", "--tag-column"):
         task(tokenizer, [TRAIN[1]])
     empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == [] and tagger.decode(outputs_of([empty], [], []), {}) == [[]]
@@ -341,8 +341,8 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
 
 def test_plain_tags_are_not_for_nested_spans(tokenizer: Tokenizer) -> None:
     tokens = ((0, 1), (2, 8))
-    plain = Example("a letter", None, Spans((Span(0, 1, "D"), Span(2, 8, "N"))), "0", 1, "s", tokens=tokens)
-    with pytest.raises(UserError, match="nested spans are for entities"):
+    plain = Example("a letter", None, Spans((Span(0, 1, "D"), Span(2, 8, "N"))), "0", 1, "plain.conll", tokens=tokens)
+    with refused("plain.conll", "task tag"):
         task(tokenizer, [plain])
 
 

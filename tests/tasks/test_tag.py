@@ -13,13 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errors import refused
 from reading import tagged_of
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, Span, Spans
-from unmask.errors import UserError
 from unmask.heads import head_class
 from unmask.heads.tag import BUCKETS, PRIOR, TokenPairs
 from unmask.learner.batch import pack
@@ -79,14 +79,14 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     assert head_class(crf).public_architecture(crf, "bert")[0] is None
     again = TagTask.restore(spans.settings, tokenizer, spans.schema())
     assert (again.labels, again.tags_every_token) == (spans.labels, False)
-    with pytest.raises(UserError, match="nothing to learn"):
+    with refused("s.conll", "--tag-column"):
         task(tokenizer, [sentence("a letter")])
 
 
 def test_settings_that_contradict_each_other() -> None:
-    with pytest.raises(UserError, match="softmax"):
+    with refused("label_smoothing 0.1", "softmax"):
         from_mapping(Tag, {"decoder": "crf", "label_smoothing": 0.1}, "x")
-    with pytest.raises(UserError, match="stride 15"):
+    with refused("stride 15", "max_length"):
         from_mapping(Tag, {"max_length": 16, "stride": 15}, "x")
 
 
@@ -369,15 +369,16 @@ def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, t
         "captain",
     ]
     assert len(tagged_of(tagged).examples) == 60
-    with pytest.raises(UserError, match=r"RIVER.*is not among the 2 labels"):
-        (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
-        check_targets(tagged_of(tmp_path / "new.conll").examples, "tags", tagger.labels, of="the training data")
+    new = tmp_path / "new.conll"
+    new.write_text("river\tB-RIVER\n")
+    with refused(f"{new}, line 1", "RIVER", *tagger.labels, "the training data", "--unknown-labels"):
+        check_targets(tagged_of(new).examples, "tags", tagger.labels, of="the training data")
 
 
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    empty = Example(" \u200b ", None, None, "0", 1, "s")
+    empty = Example(" \u200b ", None, None, "0", 1, "empty.conll")
     assert rows_of(tagger, [empty]) == []
     assert tagger.decode(outputs_of([empty], [], []), {}) == [[]]
-    with pytest.raises(UserError, match="contains no text"):
+    with refused("empty.conll", "no text"):
         check_rows([empty], [])
