@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import bits, harness, lengths, pretraining, results, texts
+from errors import refused
 from unmask.data.corpus.shards import Shards
 from unmask.data.public import datasets as public
 from unmask.errors import UserError
@@ -67,7 +68,7 @@ def test_our_networks_are_as_large_as_the_peer(architecture: str, shape: tuple[i
 def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["encodign"]) == 2
     told = capsys.readouterr().err
-    assert "there is no benchmark 'encodign'" in told and "did you mean encoding?" in told
+    assert "'encodign'" in told and "encoding?" in told
 
 
 def test_a_peer_that_is_not_installed_is_told(
@@ -81,7 +82,7 @@ def test_a_peer_that_is_not_installed_is_told(
 @pytest.mark.parametrize("option", ["--rounds", "--threads", "--repeat"])
 def test_numbers_that_cannot_be_used(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["encoding", option, "0"]) == 2
-    assert f"{option} cannot be used" in capsys.readouterr().err
+    assert option in capsys.readouterr().err
 
 
 def test_a_whole_benchmark_by_the_command(
@@ -127,7 +128,7 @@ def test_fewer_characters_come_evenly(stories: list[str], stories_file: Path, tm
 def test_too_few_documents(tmp_path: Path) -> None:
     file = tmp_path / "one.txt"
     file.write_text("one\ndocument\n")
-    with pytest.raises(UserError, match="at least two documents"):
+    with refused(file.name, "--split line"):
         texts.arrange(options("--text", str(file)), tmp_path)
 
 
@@ -136,9 +137,8 @@ def test_public_data_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.Monk
         raise UserError(f"{name} cannot be fetched", given="no network")
 
     monkeypatch.setattr(public, "download", offline)
-    with pytest.raises(UserError) as caught:
+    with refused("no network", "--text FILE"):
         texts.arrange(options(), tmp_path)
-    assert "--text FILE" in str(caught.value) and "no network" in str(caught.value)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_lengths_measures_the_same_network_at_every_point() -> None:
             assert prepared.facts is not None
             parameters.add(prepared.facts()["parameters"])
         assert len(parameters) == 1
-    with pytest.raises(UserError, match="--lengths cannot be used"):
+    with refused("--lengths", "9000"):
         lengths.arrange(command.parser_of("lengths", lengths).parse_args(["--lengths", "9000"]), None)
 
 

@@ -27,10 +27,10 @@ def test_columns_of_the_test_rows_may_be_given(command, classifier: Path, foreig
     guessed = command("compare", *runs, "--test", foreign)
     assert guessed.code == 1 and "--text-column NAME" in guessed.err
     done = command("compare", *runs, "--test", foreign, *COLUMNS, "--json")
-    assert f"{foreign} is not UTF-8: it is read as GB18030" in done.err
+    assert str(foreign) in done.err and "GB18030" in done.err
     assert done.code == 0 and json.loads(done.out)["evaluation"]["rows"] == 60
     wrong = command("compare", *runs, "--test", foreign, *COLUMNS[:3], "类型")
-    assert wrong.code == 1 and "has no column '类型'" in wrong.err
+    assert wrong.code == 1 and str(foreign) in wrong.err and "'类型'" in wrong.err
 
 
 def test_the_other_commands_read_such_rows_too(command, classifier: Path, foreign: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_encoding_may_be_given(command, pretrained: Path, easy: Path, tmp_pat
     compared = ["compare", tmp_path / "other", run, "--test", file]
     assert command(*compared).code == 1 and command(*compared, "--encoding", "big5").code == 0
     unknown = command("evaluate", run, file, "--encoding", "gb18O30")
-    assert unknown.code == 1 and "is not an encoding" in unknown.err
+    assert unknown.code == 1 and "gb18O30" in unknown.err
 
 
 def test_columns_without_test_rows_are_an_error(command, classifier: Path, tmp_path: Path) -> None:

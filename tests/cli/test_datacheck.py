@@ -63,10 +63,10 @@ def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("id,text,label\n1,a,x\n1,b,y\n", "1 rows repeat the id of an earlier one"),
-        ("text,label\na,x\nb,x\n", "2 rows, all with the same label"),
-        ("text,label\na,x\n ,y\n", "line 3: 'text' is empty"),
-        ("review,stars\n", "contains no rows"),
+        ("id,text,label\n1,a,x\n1,b,y\n", "1 rows repeat the id"),
+        ("text,label\na,x\nb,x\n", "same label"),
+        ("text,label\na,x\n ,y\n", "a.csv, line 3: 'text'"),
+        ("review,stars\n", "no rows"),
     ],
 )
 def test_single_files(command, tmp_path: Path, content: str, said: str) -> None:
@@ -78,7 +78,7 @@ def test_single_files(command, tmp_path: Path, content: str, said: str) -> None:
 def test_a_test_file_with_other_columns(command, rows: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("words,outcome\na,x\n")
     done = command("data", "check", "--train", rows["clean"], "--test", tmp_path / "other.csv")
-    assert done.code == 1 and "other.csv: no column is named like a text" in done.err
+    assert done.code == 1 and str(tmp_path / "other.csv") in done.err
     assert "words, outcome" in done.err and "--text-column" in done.err
 
 
@@ -88,7 +88,7 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
     test.write_text("text,label\nRIVER 3,water\nriver new,water\n")
     asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--output", out]
     done = command(*asked, "train.budget=2 steps", "task.max_length=16")
-    assert done.code == 0 and f"{test}: 1 of 2 rows also occur in {train}" in done.err
+    assert done.code == 0 and f"{test}: 1 of 2" in done.err and str(train) in done.err
     assert files.read_json(out / "run.json")["checked"]["leaks"]["test"]["rows"] == 1
     assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows also occur in the training rows"]
     page = tmp_path / "page.html"

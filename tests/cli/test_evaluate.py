@@ -40,7 +40,7 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     file = tmp_path / "new.csv"
     file.write_text("text,label\nriver,water\nfire,lava\n")
     done = command("evaluate", classifier, file)
-    assert done.code == 1 and f'{file}, line 3: label "lava" is not among the 2 labels' in done.err
+    assert done.code == 1 and f"{file}, line 3" in done.err and '"lava"' in done.err
     skipped = command("evaluate", classifier, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 1 and "skipped: 1" in skipped.err
     assert "--unknown-labels wrong" in done.err
@@ -48,7 +48,7 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     counted = command("evaluate", classifier, file, "--unknown-labels", "wrong", "--json")
     told = json.loads(counted.out)
     assert counted.code == 0 and told["rows"] == 2
-    assert "counted as wrong" in counted.err and "lava (1)" in counted.err
+    assert "lava (1)" in counted.err
     assert told["accuracy"]["value"] == river["accuracy"]["value"] / 2  # the row with the new label is never right
     assert told["unknown_labels"] == ["lava"] and [row["label"] for row in told["per_label"]][-1] == "lava"
     assert told["per_label"][-1]["support"] == 1 and told["per_label"][-1]["f1"] == 0
@@ -61,7 +61,7 @@ def test_when_no_row_is_left(command, classifier: Path, tmp_path: Path) -> None:
     file = tmp_path / "new.csv"
     file.write_text("text,label\nfire,lava\n")
     done = command("evaluate", classifier, file, "--unknown-labels", "skip")
-    assert done.code == 1 and "no row is left" in done.err and "stone, water" in done.err
+    assert done.code == 1 and str(file) in done.err and "stone, water" in done.err
 
 
 def test_standard_input_is_evaluated_and_not_kept(
@@ -76,15 +76,15 @@ def test_standard_input_is_evaluated_and_not_kept(
 
 def test_folders_that_are_no_model(command, classifier: Path, pretrained: Path, table: Path, tmp_path) -> None:
     none = command("evaluate", tmp_path, table)
-    assert none.code == 1 and "is not a model" in none.err
+    assert none.code == 1 and none.err.startswith(f"error: {tmp_path} ")
     untuned = command("evaluate", pretrained, table)
-    assert untuned.code == 1 and "was not fine-tuned" in untuned.err
+    assert untuned.code == 1 and "unmask finetune" in untuned.err
     cut = tmp_path / "cut"
     shutil.copytree(classifier, cut)
     weights = cut / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     damaged = command("evaluate", cut, table)
-    assert damaged.code == 1 and "cut short" in damaged.err
+    assert damaged.code == 1 and str(weights) in damaged.err
 
 
 def test_wrong_usage_is_another_exit_code(command, classifier: Path, table: Path) -> None:

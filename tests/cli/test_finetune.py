@@ -52,17 +52,17 @@ def test_what_is_not_given_is_asked_for(command, table: Path) -> None:
 def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     asked = ["finetune", "--model", pretrained, "--output", tmp_path / "run", *FAST]
     column = command(*asked, "--train", table, "--label-column", "labels")
-    assert column.code == 1 and "has no column 'labels'" in column.err and "did you mean" in column.err
+    assert column.code == 1 and "'labels'" in column.err and "label?" in column.err
     absent = command(*asked, "--train", tmp_path / "none.csv")
-    assert absent.code == 1 and "none.csv does not exist" in absent.err
+    assert absent.code == 1 and str(tmp_path / "none.csv") in absent.err
     test = command(*asked, "--train", table, "--test", tmp_path / "none.csv")
-    assert test.code == 1 and "none.csv" in test.err
+    assert test.code == 1 and str(tmp_path / "none.csv") in test.err
     model = command("finetune", "--model", tmp_path, "--train", table, "--output", tmp_path / "other")
-    assert model.code == 1 and "is not a model" in model.err
+    assert model.code == 1 and model.err.startswith(f"error: {tmp_path} ")
     longer = command(*asked, "--train", table, "task.max_length=64")
-    assert longer.code == 1 and "task.max_length is above the positions" in longer.err
+    assert longer.code == 1 and "task.max_length=32" in longer.err
     task = command(*asked, "--train", table, "--task", "tags")
-    assert task.code == 1 and "task.name cannot be used" in task.err
+    assert task.code == 1 and "task.name" in task.err and "tags" in task.err
 
 
 def test_a_run_that_never_began_takes_the_corrected_settings(command, pretrained, table, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: 
     asked = ["finetune", "--model", pretrained, "--train", table, "--test", test, "--output", tmp_path / "run"]
     done = command(*asked, *FAST)
     assert done.code == 1
-    assert 'line 3: label "stoned"' in done.err and "did you mean" in done.err
+    assert f"{test}, line 3" in done.err and '"stoned"' in done.err and "stone?" in done.err
     assert "--unknown-labels skip" in done.err and "--unknown-labels wrong" in done.err
     assert not (tmp_path / "run").exists()  # said before training, not after it
     counted = command(*asked, "--unknown-labels", "wrong", *FAST, "--json")
@@ -113,7 +113,7 @@ def test_files_that_are_read_again_are_no_streams(command, pretrained: Path, tab
     asked = ["finetune", "--model", pretrained, "--output", tmp_path / "run", *FAST]
     for options in (["--train", "-"], ["--train", table, "--test", "-"]):
         done = command(*asked, *options)
-        assert done.code == 1 and "is read more than once" in done.err
+        assert done.code == 1 and done.err.startswith(f"error: {options[-2]} ")
 
 
 def test_the_report_is_of_the_test_that_was_asked_for(
@@ -153,7 +153,7 @@ def test_rows_that_cannot_be_read_may_be_left_out(command, pretrained: Path, tab
     bad = tmp_path / "bad.csv"
     bad.write_text(table.read_text() + "a,b,c\n")
     asked = ["finetune", "--model", pretrained, "--train", bad, "--output", tmp_path / "run", *FAST]
-    assert "line 82" in command(*asked).err
+    assert f"{bad}, line 82" in command(*asked).err
     done = command(*asked, "--on-error", "skip", "--json")
     assert done.code == 0 and json.loads(done.out)["train_rows"] + json.loads(done.out)["dev_rows"] == 80
 

@@ -78,7 +78,7 @@ def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: P
 
     monkeypatch.setattr("unmask.console.StepProgress.advance", broken)
     stopped = command("predict", classifier, table, "--output", out)
-    assert stopped.code == 130 and "stopped by SIGINT" in stopped.err
+    assert stopped.code == 130 and "SIGINT" in stopped.err
     assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
 
 
@@ -86,11 +86,11 @@ def test_what_is_there_is_not_overwritten_by_mistake(command, classifier: Path, 
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "river"}\n')
     same = command("predict", classifier, rows, "--output", tmp_path / "." / "rows.jsonl")
-    assert same.code == 1 and "is the file to be read" in same.err
+    assert same.code == 1 and str(rows) in same.err and "--output" in same.err
     folder = command("predict", classifier, rows, "--output", tmp_path)
-    assert folder.code == 1 and "is a folder" in folder.err
+    assert folder.code == 1 and folder.err.startswith(f"error: {tmp_path} ")
     below = command("predict", classifier, rows, "--output", rows / "out.jsonl")
-    assert below.code == 1 and "rows.jsonl is a file" in below.err
+    assert below.code == 1 and str(rows / "out.jsonl") in below.err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"] and "river" in rows.read_text()
 
 
@@ -114,4 +114,4 @@ def test_nothing_to_read(command, classifier: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     done = command("predict", classifier)
-    assert done.code == 1 and "nothing to read" in done.err
+    assert done.code == 1 and "standard input" in done.err

@@ -42,7 +42,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
         patch.setattr("unmask.console.StepProgress.advance", lambda *_: os.kill(os.getpid(), number))
         stopped = command(*asked, *small)
     assert stopped.code == code
-    assert f"stopped by {number.name}" in stopped.err and "same command" in stopped.err
+    assert number.name in stopped.err and "same command" in stopped.err
     assert not (tmp_path / "run" / "model").exists()
     done = command(*asked, *small, "--json")
     assert done.code == 0 and json.loads(done.out)["steps"] == 4
@@ -50,21 +50,21 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 
 
 MISTAKES = {
-    "misspelt key": (["model.layerz=6"], ["tiny: model.layerz is not a setting", "layerz: 6", "num_hidden_layers"]),
+    "misspelt key": (["model.layerz=6"], ["tiny: model.layerz ", "layerz: 6", "num_hidden_layers"]),
     "misspelt key of an objective": (
         ["objectives.0.ratioo=0.2"],
-        ["objectives.0.ratioo is not a setting", "allowed"],
+        ["objectives.0.ratioo ", "allowed"],
     ),
-    "wrong type": (["model.num_hidden_layers=many"], ["model.num_hidden_layers cannot be used", "'many'"]),
-    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean tiny?"]),
-    "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
-    "no YAML": (["train.threads=[1"], ["train.threads cannot be used", "[1"]),
-    "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
-    "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
-    "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of num_attention_heads 3"]),
+    "wrong type": (["model.num_hidden_layers=many"], ["model.num_hidden_layers", "'many'"]),
+    "unknown preset": (["model.preset=tinny"], ["model.preset", "tiny?"]),
+    "no setting": (["faster"], ["'faster'", "key.sub=value"]),
+    "no YAML": (["train.threads=[1"], ["train.threads", "[1"]),
+    "no budget": (["train.budget=fast"], ["'fast'", "10M tokens"]),
+    "a number as budget": (["train.budget=300"], ["'300'", "10M tokens"]),
+    "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "num_attention_heads 3"]),
     "too long": (
         ["data.max_length=64", "model.max_position_embeddings=32"],
-        ["data.max_length is above the positions"],
+        ["data.max_length=32", "model.max_position_embeddings=64"],
     ),
     "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
 }
@@ -82,30 +82,30 @@ def test_a_mistake_is_one_error_with_a_way_out(command, corpus: Shards, tmp_path
 
 def test_a_recipe_that_is_none_or_of_the_other_kind(command, tmp_path: Path) -> None:
     unknown = command("pretrain", "tinny")
-    assert unknown.code == 1 and "did you mean tiny?" in unknown.err
+    assert unknown.code == 1 and "tinny" in unknown.err and "tiny?" in unknown.err
     forgotten = command("pretrain", "train.budget=5m")
-    assert forgotten.code == 1 and "the recipe comes first" in forgotten.err
+    assert forgotten.code == 1 and forgotten.err.startswith("error: train.budget=5m ")
     (tmp_path / "mine.yaml").write_text("model: {preset: tiny}\n")
     near = command("pretrain", tmp_path / "mime.yaml")
-    assert near.code == 1 and f"did you mean {tmp_path / 'mine.yaml'}" in near.err
+    assert near.code == 1 and f"{tmp_path / 'mine.yaml'}?" in near.err
     other = command("pretrain", "classify")
     assert other.code == 1 and "unmask finetune classify" in other.err
     (tmp_path / "broken.yaml").write_text("model: {preset: tiny\ntrain: x: y\n")
     broken = command("pretrain", tmp_path / "broken.yaml")
-    assert broken.code == 1 and "not valid YAML" in broken.err and "line 2" in broken.err
+    assert broken.code == 1 and f"{tmp_path / 'broken.yaml'}, line 2" in broken.err
 
 
 def test_missing_key_is_named(command, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("kind: pretrain\ndata: {max_length: 64}\n")
     done = command("pretrain", tmp_path / "mine.yaml")
-    assert done.code == 1 and "data.corpus is missing" in done.err
+    assert done.code == 1 and f"{tmp_path / 'mine.yaml'}: data.corpus" in done.err
 
 
 def test_a_run_folder_of_another_recipe_is_refused(command, small, corpus: Shards, tmp_path: Path) -> None:
     asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--output", tmp_path / "run", "train.budget=1 steps"]
     assert command(*asked, *small).code == 0
     other = command(*asked, *small, "seed=7")
-    assert other.code == 1 and "another recipe" in other.err and "seed: 0 -> 7" in other.err
+    assert other.code == 1 and str(tmp_path / "run") in other.err and "seed: 0 -> 7" in other.err
 
 
 def test_options_stand_for_recipe_keys(command, small, corpus: Shards, tmp_path: Path) -> None:

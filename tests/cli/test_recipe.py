@@ -52,9 +52,9 @@ def test_explain_what_an_error_names(command) -> None:
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out
     wrong = command("recipe", "explain", "model.num_hidden_layerz")
-    assert wrong.code == 1 and "did you mean model.num_hidden_layers?" in wrong.err
+    assert wrong.code == 1 and "model.num_hidden_layers?" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
-    assert other.code == 1 and "task is not a setting" in other.err
+    assert other.code == 1 and other.err.startswith("error: task ")
 
 
 def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Path, table: Path) -> None:
@@ -69,11 +69,8 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
 
 def test_check_finds_what_would_stop_a_run(command, corpus: Shards, pretrained: Path, table: Path, tmp_path) -> None:
     folder = f"data.corpus={corpus.folder}"
-    assert "tmp" in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
-    assert (
-        "data.max_length is above the positions"
-        in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
-    )
+    assert str(tmp_path / "none") in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
+    assert "data.max_length=64" in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
     rows = ["recipe", "check", "classify", f"init_from={pretrained}"]
-    assert "none.csv does not exist" in command(*rows, "data.train=none.csv", "task.max_length=16").err
-    assert "task.max_length is above" in command(*rows, f"data.train={table}").err
+    assert "none.csv" in command(*rows, "data.train=none.csv", "task.max_length=16").err
+    assert "task.max_length=32" in command(*rows, f"data.train={table}").err

@@ -91,7 +91,7 @@ def test_spans_that_cut_through_words_are_said_and_count_as_missed(command, tagg
     assert done.code == 0 and json.loads(done.out)["entities"] == 2
     assert "1 of 2 spans" in done.err and "spans.jsonl, line 2" in done.err
     bare = command("predict", tagger, file)
-    assert bare.code == 0 and "not aligned" not in bare.err
+    assert bare.code == 0 and "1 of 2 spans" not in bare.err
 
 
 def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> None:
@@ -148,42 +148,42 @@ def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, mon
 
 def test_mistakes(command, classifier: Path, tagger: Path, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
     every = command("predict", tagger, tagged, "--all")
-    assert every.code == 1 and "--all is for labels of whole texts" in every.err
+    assert every.code == 1 and "--all" in every.err
     assert command("predict", tagger, tagged, "--top-k", "2").code == 1
     form = command("predict", classifier, tagged, "--format", "conll")
-    assert form.code == 1 and "--format conll is not for this model" in form.err
+    assert form.code == 1 and "--format conll" in form.err
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--output", tmp_path / "run", *FAST]
     cases = {
-        "river\tO\nstone\n": "line 2: the number of columns is 1",
-        "": "is empty",
-        "\n\n": "holds only white space",
-        "river\nstone\n": "has tokens, but no tags",
-        "river O\nstone O\n": "nothing to learn",
+        "river\tO\nstone\n": ", line 2",
+        "": "empty",
+        "\n\n": "white space",
+        "river\nstone\n": "--tag-column",
+        "river O\nstone O\n": "nothing",
     }
     for number, (text, what) in enumerate(cases.items()):
         file = tmp_path / f"{number}.conll"
         file.write_text(text)
         done = command(*asked, "--train", file, "--dev", tagged)
-        assert done.code == 1 and what in done.err, what
+        assert done.code == 1 and str(file) in done.err and what in done.err.replace(str(file), "FILE"), what
     outside = tmp_path / "outside.conll"
     outside.write_text(tagged.read_text() + "river\tX-PLACE\n")
     done = command(*asked, "--train", outside)
-    assert done.code == 1 and "'X-PLACE' is outside the scheme BIO" in done.err
+    assert done.code == 1 and f"{outside}, line " in done.err and "'X-PLACE'" in done.err and "BIO" in done.err
     crf = command(*asked, "--train", tagged, "task.decoder=crf", "task.label_smoothing=0.1")
     assert crf.code == 1 and "softmax" in crf.err
     long = command(*asked, "--train", tagged, "task.max_length=64")
-    assert long.code == 1 and "task.max_length is above the positions" in long.err
+    assert long.code == 1 and "task.max_length=32" in long.err
 
 
 def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
     file = tmp_path / "new.conll"
     file.write_text(tagged.read_text() + "river\tB-PLACES\n\n")
     done = command("evaluate", tagger, file)
-    assert done.code == 1 and 'label "PLACES" is not among the 2 labels' in done.err and "did you mean" in done.err
+    assert done.code == 1 and f"{file}, line " in done.err and '"PLACES"' in done.err and "PLACE?" in done.err
     skipped = command("evaluate", tagger, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 60 and "skipped: 1" in skipped.err
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
-    assert counted.code == 0 and "counted as wrong" in counted.err
+    assert counted.code == 0 and "PLACES" in counted.err
     with_it, without = json.loads(counted.out), json.loads(skipped.out)
     assert with_it["rows"] == 61 and with_it["entities"] == without["entities"] + 1
     new = next(row for row in with_it["per_label"] if row["label"] == "PLACES")
@@ -247,8 +247,8 @@ def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: 
     assert right / there == pytest.approx(told["recall"]["value"]) and inside > 10
     assert command("evaluate", nester, out, "--json").code == 0  # the form of training data
     refused = command("predict", nester, nested, "--format", "conll")
-    assert refused.code == 1 and "nest or overlap cannot be written as CoNLL" in refused.err
-    assert "line " in refused.err and "task.flat=true" in refused.err
+    assert refused.code == 1 and ", line " in refused.err and "--format jsonl" in refused.err
+    assert "task.flat=true" in refused.err
     shown = command("report", nester.parent)
     assert shown.code == 0
 
@@ -258,13 +258,13 @@ def test_nested_entities_are_refused_elsewhere(
 ) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--output", tmp_path / "run", *FAST]
     crf = command(*asked, "--train", nested, "task.decoder=crf")
-    assert crf.code == 1 and "two spans overlap" in crf.err and "--task nested" in crf.err
+    assert crf.code == 1 and f"{nested}, line " in crf.err and "--task nested" in crf.err
     left_out = command(*asked, "--train", nested, "--on-error", "skip", "task.decoder=crf")
-    assert left_out.code == 0 and "overlapping spans skipped" in left_out.err
+    assert left_out.code == 0 and "overlapping" in left_out.err
     asked[asked.index("--output") + 1] = tmp_path / "plain"
     asked[asked.index("tag")] = "nested"
     plain = command(*asked, "--train", plain_tags)
-    assert plain.code == 1 and "nested spans are for entities" in plain.err
+    assert plain.code == 1 and str(plain_tags) in plain.err and "nested" in plain.err
 
 
 def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
@@ -299,4 +299,4 @@ def test_regularisers_beside_spans(command, pretrained: Path, nested: Path, tmp_
     done = command(*asked, "--output", tmp_path / "fgm", "regularisation.fgm=0.5")
     assert done.code == 0 and "dev F1" in done.err, done.err
     refused = command(*asked, "--output", tmp_path / "rdrop", "regularisation.rdrop=1")
-    assert refused.code == 1 and "regularisation.rdrop is not for the task nested" in refused.err
+    assert refused.code == 1 and "regularisation.rdrop" in refused.err and "nested" in refused.err

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from errors import refused
 from unmask.cli.app import run
-from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 from unmask.text.usage import count_usage
 
@@ -58,7 +58,7 @@ def test_a_tokenizer_does_not_spoil_what_was_made_with_another(
     (folder / name).write_text("{}")
     before = (folder / "tokenizer.json").read_bytes()
     asked = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "65", "--output", str(folder)]
-    assert run(asked) == 1 and f"{name} is there" in capsys.readouterr().err
+    assert run(asked) == 1 and name in capsys.readouterr().err
     assert (folder / "tokenizer.json").read_bytes() == before
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_the_tokenizer_that_was_there(
         return write(path, content, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(UserError, match="the disk is full"):
+    with refused(folder, "space"):
         other.save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -125,7 +125,8 @@ def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_inspecting_nothing_is_a_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "inspect", str(tmp_path)]) == 1
-    assert "contains no tokenizer" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert str(tmp_path) in told and "unmask tokenizer train" in told
 
 
 @pytest.mark.parametrize("command", ["train", "inspect"])

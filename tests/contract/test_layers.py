@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from errors import refused
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,5 +41,5 @@ def test_every_public_name_is_there() -> None:
 
     for name in unmask.__all__:
         assert getattr(unmask, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with refused("unmask", "'nothing'", kind=AttributeError):
         _ = unmask.nothing

@@ -43,7 +43,7 @@ def test_a_lost_worker_is_replaced(
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert "another process of this run has ended" in done.stderr  # what process 0 said
+    assert "another process" in done.stderr  # what process 0 said
     assert "resuming after step 4" in done.stderr
     assert done.stdout.count("held-out loss") == 1  # one process speaks for all
     models = [files.sha256(each / "model" / "model.safetensors") for each in (out, straight)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.errors import UserError
+from errors import refused
 from unmask.evaluate.predictions import Predictions, compare_predictions, load_predictions, read
 from unmask.metrics import Contestant, compare
 
@@ -41,23 +41,22 @@ def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
 def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) -> None:
     path = predictions().save(tmp_path)
     path.write_text(content)
-    with pytest.raises(UserError, match="contains no readable predictions"):
+    with refused(path, "unmask evaluate"):
         load_predictions(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "name"),
     [
-        ({"sha256": "cd" * 32}, "different rows"),
-        ({"reference": SENTENCES[:-1], "predictions": SAID[:-1]}, "different rows"),
-        ({"labels": ["D", "N", "X"]}, "different labels"),
-        ({"metric": "entity_f1"}, "different kinds"),
+        ({"sha256": "cd" * 32}, "cdcdcdcd"),
+        ({"reference": SENTENCES[:-1], "predictions": SAID[:-1]}, f"{len(SENTENCES) - 1} rows"),
+        ({"labels": ["D", "N", "X"]}, "V, X"),
+        ({"metric": "entity_f1"}, "entity_f1"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(changes: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message) as error:
+def test_what_cannot_be_compared_is_refused(changes: dict, name: str) -> None:
+    with refused("one and two", name):
         compare_predictions([("one", "other", predictions()), ("two", "other", predictions(**changes))])
-    assert "one and two" in str(error.value)
 
 
 def test_kept_predictions_are_compared_as_those_just_made() -> None:
@@ -76,5 +75,5 @@ def test_every_kind_and_what_stands_beside_it_comes_back(tmp_path: Path) -> None
     assert read(tested.save(tmp_path)) == tested
     assert predictions(file="rows.csv").save(tmp_path) and read(tested.save(tmp_path)) == tested
     other = predictions(task="classify", kind="number", metric="mae", reference=[1.0], predictions=[1.5])
-    with pytest.raises(UserError, match="different kinds"):
+    with refused("one and two", "auc", "mae"):
         compare_predictions([("one", "other", one), ("two", "other", other)])

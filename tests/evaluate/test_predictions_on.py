@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from errors import refused
 from reading import rows_of
 from unmask import files
 from unmask.console import SILENT
-from unmask.errors import UserError
 from unmask.evaluate.predictions import load_predictions, predictions_on, run_folder_of, to_saved_predictions
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
@@ -52,14 +52,14 @@ def test_columns_that_are_named_are_read_whatever_was_kept(tuned: Path, table: P
 def test_labels_that_the_model_does_not_know_are_an_error(tuned: Path, tmp_path: Path) -> None:
     file = tmp_path / "new.csv"
     file.write_text("text,label\nriver,water\nfire,lava\n", encoding="utf-8")
-    with pytest.raises(UserError, match='line 3: label "lava" is not among'):
+    with refused(f"{file}, line 3", '"lava"'):
         predictions_on(tuned, file)
     skipped = predictions_on(tuned, file, settings={"on_error": "skip"})
     assert len(skipped.reference) == 1
     skipped.save(tuned)  # what was read in one way is not taken for what was read in another
     assert len(predictions_on(tuned, file, settings={"on_error": "skip"}).reference) == 1
     assert len(predictions_on(tuned, file, settings={"unknown_labels": "wrong"}).reference) == 2
-    with pytest.raises(UserError, match='line 3: label "lava" is not among'):
+    with refused(f"{file}, line 3", '"lava"'):
         predictions_on(tuned, file)
 
 

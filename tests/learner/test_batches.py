@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from errors import refused
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
-from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
 from unmask.schedules import Ramp
@@ -69,7 +69,7 @@ def test_heldout_documents_do_not_depend_on_the_seed(corpus: Shards) -> None:
 
 def test_one_document_cannot_be_held_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
     shards = corpus_of(["river stone bridge"], tokenizer, tmp_path / "c")
-    with pytest.raises(UserError, match="too few documents"):
+    with refused("data.heldout_share=0.5", "--split line"):
         CorpusSequences(shards, 32, 0, 0.5, "heldout")
     assert len(CorpusSequences(shards, 32, 0, 0.5, "train")) == 1
 
@@ -198,7 +198,7 @@ def test_ranks_and_micro_batches_cut_a_step_without_remainder(
     start = step * per_step
     (whole,) = Batches(examples, per_step, seed=4).step(start)
     if world > 1 and per_step < world * parts:
-        with pytest.raises(UserError, match="too few sequences per step"):
+        with refused(f"{per_step} sequences", f"{world} processes", "train.gradient_accumulation_steps"):
             Batches(examples, per_step, 4, parts, 0, world)
         return
     by_rank = [part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).step(start)]

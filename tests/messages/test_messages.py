@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from errors import refused
 from unmask import console
 from unmask.cli.app import run
 from unmask.errors import UserError
@@ -125,14 +126,14 @@ def test_any_text_goes_through(text: str) -> None:
 def test_names_of_languages() -> None:
     assert [language_of(name) for name in ("zh", "zh-CN", "zh_CN.UTF-8", "ZH-Hans")] == ["zh"] * 4
     assert language_of("en_US") == "en" and language_of("fr") is None
-    with pytest.raises(ValueError, match="fr"):
+    with refused("'fr'", kind=ValueError):
         set_language("fr")
 
 
 # what people see
 
 
-def test_errors_print_their_facts(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_print_their_facts(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:  # golden
     error = UserError("{path} does not exist", "a.jsonl", given="中文", hint=[None, "--x", "choose another name"])
     console.show_error(error)
     assert capsys.readouterr().err.splitlines() == [
@@ -191,21 +192,22 @@ def test_long_help_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shown", "english"),
+    ("arguments", "name"),
     [
-        (["nonsense"], "nonsense 不是 unmask 的命令", "nonsense is not a command of unmask"),
-        (["finetune", "--model"], "--model 无法使用", "--model cannot be used"),
-        (["recipe", "explain", "--kind", "x"], "--kind 无法使用", "--kind cannot be used"),
-        (["tokenizer", "train", "a.txt"], "缺少 --output", "--output is missing"),
-        (["data", "get"], "缺少 NAME", "NAME is missing"),
-        (["data", "list", "--nix"], "--nix 不是 unmask data list 的选项", "--nix is not an option of"),
+        (["nonsense"], "nonsense"),
+        (["finetune", "--model"], "--model"),
+        (["recipe", "explain", "--kind", "x"], "--kind"),
+        (["tokenizer", "train", "a.txt"], "--output"),
+        (["data", "get"], "NAME"),
+        (["data", "list", "--nix"], "--nix"),
     ],
 )
-def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], shown: str, english: str) -> None:
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], name: str) -> None:
     code, out, err = call(capsys, *arguments, "--lang", "zh")
-    assert (code, out) == (2, "") and err.startswith(f"错误：{shown}")
+    first = err.splitlines()[0].removeprefix("错误：")
+    assert (code, out) == (2, "") and name in first and CHINESE.search(first)
     code, out, err = call(capsys, *arguments)
-    assert (code, out) == (2, "") and err.startswith(f"error: {english}") and not CHINESE.search(err)
+    assert (code, out) == (2, "") and err.startswith(f"error: {name} ") and not CHINESE.search(err)
 
 
 def test_a_value_that_an_option_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +217,7 @@ def test_a_value_that_an_option_does_not_take(capsys: pytest.CaptureFixture[str]
     assert "'many'" in err and "整数" in err
 
 
-def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:  # golden
     code, out, err = call(capsys, "--lang=zh", "recipe", "show", "tinny")
     assert (code, out) == (1, "")
     assert err.startswith("错误：tinny 不是配方\n") and "是否想写 tiny？" in err
@@ -272,10 +274,10 @@ def test_the_environment_chooses_and_the_option_overrides(
 ) -> None:
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert "is not a recipe" in call(capsys, "recipe", "show", "tinny")[2], "scripts see no other language"
+    assert not CHINESE.search(call(capsys, "recipe", "show", "tinny")[2]), "scripts see no other language"
     monkeypatch.setenv("UNMASK_LANG", "zh_CN.UTF-8")
-    assert "不是配方" in call(capsys, "recipe", "show", "tinny")[2]
-    assert "is not a recipe" in call(capsys, "recipe", "show", "tinny", "--lang", "en")[2]
+    assert CHINESE.search(call(capsys, "recipe", "show", "tinny")[2])
+    assert not CHINESE.search(call(capsys, "recipe", "show", "tinny", "--lang", "en")[2])
 
 
 def test_an_unknown_language_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from errors import refused
 from unmask.data.encoded import IGNORE_INDEX, EncodedRow
 from unmask.learner.batch import Batch, pack
 from unmask.model.config import EncoderConfig
@@ -63,7 +64,7 @@ def test_own_shares(large: Batch) -> None:
     assert (every.input_ids[chosen] == MASK).all()
     none = objective(mask_replace_prob=0.0, random_replace_prob=0.0).prepare(large, 0)
     assert torch.equal(none.input_ids, large.input_ids) and none.target_counts["masked"] > 0
-    with pytest.raises(ValueError, match=r"mask_replace_prob \+ random_replace_prob"):
+    with refused("mask_replace_prob", "random_replace_prob", kind=ValueError):
         Masked(mask_replace_prob=0.8, random_replace_prob=0.3)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+from errors import refused
 from public_weights import drawn
 from reading import examples_of
 from unmask import console, files
@@ -19,7 +20,6 @@ from unmask.data.public import models as publicmodels
 from unmask.data.public.packages import Archive
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import read_rows
-from unmask.errors import UserError
 from unmask.quickstart import Request, plan, quickstart
 from unmask.quickstart.jobs import JOBS, gather_data
 from unmask.text.tokenizer import Tokenizer
@@ -129,7 +129,7 @@ def test_given_again_it_is_not_trained_again(done: Path, own: Path) -> None:
 
 
 def test_another_request_for_the_same_folder_is_refused(done: Path, own: Path) -> None:
-    with pytest.raises(UserError, match="belongs to another quick start"):
+    with refused(done, "--seed 1"):
         quickstart(request(own, done, seed=1))
 
 
@@ -138,7 +138,7 @@ def test_a_foreign_folder_is_refused(own: Path, tmp_path: Path) -> None:
         folder = tmp_path / name.replace(".", "-")
         folder.mkdir()
         (folder / name).write_text(text, encoding="utf-8")
-        with pytest.raises(UserError, match="contains no quick start"):
+        with refused(f"{folder} is not empty", "--output"):
             quickstart(request(own, folder))
         assert (folder / name).read_text(encoding="utf-8") == text
 
@@ -151,21 +151,21 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "name"),
     [
         ({"task": "topic"}, "topics"),
         ({"task": "pos"}, "--lang zh"),
         ({"task": "topics", "language": "zh"}, "--lang en"),
         ({"language": "xx"}, "en, zh"),
         ({"task": "topics", "text": ("a",), "train": "b", "test": "c"}, "classify, tag"),
-        ({"budget": "3 epochs"}, "is a time"),
-        ({"budget": "soon"}, "is a time"),
+        ({"budget": "3 epochs"}, "20s, 5m, 1h30m"),
+        ({"budget": "soon"}, "20s, 5m, 1h30m"),
         ({"train": "rows.csv"}, "--text"),
         ({"read_options": ReadOptions(encoding="big5")}, "--train"),
     ],
 )
-def test_wrong_requests(settings: dict[str, str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_wrong_requests(settings: dict[str, str], name: str) -> None:
+    with refused(name):
         Request(**settings)  # type: ignore[arg-type]
 
 
@@ -238,7 +238,7 @@ def test_own_files_of_other_columns_and_labels_that_only_the_test_rows_have(
     columns = ["--text-column", "said", "--label-column", "about", "--encoding", "latin-1"]
     assert command([*asked, *columns, "--on-error", "skip", "--unknown-labels", "stop"]) == 1
     shown = capsys.readouterr().err
-    assert '"fire" is not among the 2 labels' in shown and "--unknown-labels wrong" in shown
+    assert '"fire"' in shown and "--unknown-labels wrong" in shown
     assert command([*asked, *columns, "--on-error", "skip", "--unknown-labels", "wrong"]) == 0
     results = files.read_json(tmp_path / "run" / "results.json")
     assert results["evaluation"]["rows"] == 21 and results["evaluation"]["labels"] == ["sea", "sky", "fire"]
@@ -280,14 +280,14 @@ def test_tags_that_only_the_test_file_has_are_said_before_any_work(tagged: Path,
         train=str(tagged / "train.conll"),
         test=str(tmp_path / "test.conll"),
     )
-    with pytest.raises(UserError, match="XX"):
+    with refused(tmp_path / "test.conll", "XX"):
         quickstart(asked)
     assert not (tmp_path / "run" / "corpus").exists()
 
 
 def test_several_processes_are_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="runs in one process"):
+    with refused("WORLD_SIZE=2"):
         quickstart(request(own, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -295,7 +295,7 @@ def test_several_processes_are_refused(own: Path, tmp_path: Path, monkeypatch: p
 def test_what_is_missing_is_said_before_any_work(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
-    with pytest.raises(UserError, match=r"needs scikit-learn.*\n.*unmask\[quickstart\]"):
+    with refused("scikit-learn", "unmask[quickstart]"):
         quickstart(request(own, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -325,7 +325,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     assert planned["train"]["budget"] == "1s" and planned["task"]["max_length"] == 64
     runs = {each["name"]: each for each in files.read_json(short / "results.json")["finetuning"]}
     assert runs["small-bert"]["train_rows"] == runs["pretrained"]["train_rows"], "of the same rows"
-    with pytest.raises(UserError, match="is not a model"):
+    with refused(tmp_path / "nowhere"):
         quickstart(request(own, tmp_path / "other", start=str(tmp_path / "nowhere")))
 
 

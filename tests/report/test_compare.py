@@ -8,9 +8,9 @@ import pytest
 from report_sample import synthetic_results, write_run
 from runs_sample import ROWS, keep, write_trained
 
+from errors import refused
 from unmask import files
 from unmask.cli.app import run as command
-from unmask.errors import UserError
 from unmask.evaluate import predictions
 from unmask.evaluate.predictions import Predictions
 from unmask.report.compare import CORPORA, CURVES_ONLY, DEV, compare_runs, flat, page_of
@@ -72,22 +72,21 @@ def test_a_test_file_makes_predictions_of_every_run(tmp_path: Path) -> None:
 
     found = compare_runs([tuned(tmp_path / "one"), tuned(tmp_path / "two")], test, predict)
     assert asked == [("one", test), ("two", test)] and found.evaluation is not None
-    with pytest.raises(UserError, match=r"nowhere\.csv does not exist"):
+    with refused(tmp_path / "nowhere.csv", "--test"):
         compare_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "nowhere.csv", predict)
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     pretrained, other = write_trained(tmp_path / "p"), tuned(tmp_path / "f", GOOD)
-    with pytest.raises(UserError, match="different kinds") as error:
+    with refused(f"{pretrained}: pretrain", f"{other}: finetune"):
         compare_runs([pretrained, other])
-    assert "pretrain" in str(error.value) and "finetune" in str(error.value)
-    with pytest.raises(UserError, match="2 to 6"):
+    with refused(pretrained, "2 to 6"):
         compare_runs([pretrained])
-    with pytest.raises(UserError, match="2 to 6"):
+    with refused(pretrained, "2 to 6"):
         compare_runs([pretrained, tmp_path / "x" / ".." / "p"])
-    with pytest.raises(UserError, match="contains no readable run"):
+    with refused(tmp_path / "nothing", "unmask runs FOLDER"):
         compare_runs([pretrained, tmp_path / "nothing"])
-    with pytest.raises(UserError, match="give no labels"):
+    with refused(f"--test {tmp_path / 'test.csv'}"):
         compare_runs([pretrained, write_trained(tmp_path / "p2")], tmp_path / "test.csv")
 
 
@@ -96,15 +95,15 @@ def test_other_test_rows_and_other_labels_are_refused(tmp_path: Path) -> None:
     second, third = tuned(tmp_path / "two"), tuned(tmp_path / "three")
     keep(second, GOOD, sha256="cd" * 32)
     keep(third, GOOD, labels="abc")
-    with pytest.raises(UserError, match="different rows") as error:
+    with refused("one: test.csv; two: test.csv", "--test FILE"):
         compare_runs([first, second])
-    assert "--test FILE" in str(error.value)
-    with pytest.raises(UserError, match="different labels"):
+    with refused("one and three") as caught:
         compare_runs([first, third])
+    assert caught.value.facts["given"].endswith(": c"), "the label that one of them has"
     keep(first, GOOD, sha256="cd" * 32)
     keep(second, GOOD)
     assert len(list((first / "predictions").iterdir())) == 2
-    with pytest.raises(UserError, match="several test files"):
+    with refused("one: test.csv, test.csv; two: test.csv, test.csv", "--test FILE"):
         compare_runs([first, second])
 
 
@@ -136,7 +135,7 @@ def test_quick_starts_are_compared_by_the_runs_inside(tmp_path: Path) -> None:
     mixed = compare_runs([tmp_path / "one", tmp_path / "two" / "finetune"])
     assert list(mixed.stages) == ["finetune"]
     assert write_run(tmp_path / "bare", synthetic_results())
-    with pytest.raises(UserError, match="different kinds"):
+    with refused(f"{tmp_path / 'one'}: quickstart", f"{tmp_path / 'bare'}: quickstart"):
         compare_runs([tmp_path / "one", tmp_path / "bare"])
 
 

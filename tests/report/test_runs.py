@@ -8,9 +8,9 @@ import pytest
 from report_sample import synthetic_results, write_run
 from runs_sample import keep, write_trained
 
+from errors import refused
 from unmask import files
 from unmask.cli.app import run as command
-from unmask.errors import UserError
 from unmask.report.page import write_report
 from unmask.report.results import results_of
 from unmask.report.runs import find_runs, read_run, require_run, run_facts
@@ -96,9 +96,9 @@ def test_a_damaged_run_is_listed_as_such(tmp_path: Path, name: str, content: str
     assert command(["runs", str(tmp_path)]) == 0
     for line in ("report", "compare"):
         assert command([line, str(folder), *([str(tmp_path)] if line == "compare" else [])]) == 1
-    with pytest.raises(UserError) as caught:
+    with refused(folder) as caught:
         require_run(folder)
-    assert "did you mean" not in str(caught.value), "itself"
+    assert caught.value.facts["hint"] == "unmask runs FOLDER", "and not itself"
 
 
 @pytest.mark.parametrize("missing", ["run.json", "recipe.yaml"])
@@ -127,14 +127,13 @@ def test_a_torn_log_counts_as_far_as_it_goes(tmp_path: Path) -> None:
 
 
 def test_no_folder_is_an_error_and_no_run_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
+    with refused(tmp_path / "nothing", "unmask runs FOLDER"):
         find_runs(tmp_path / "nothing")
     assert command(["runs", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     write_trained(tmp_path / "a" / "b")
-    with pytest.raises(UserError) as error:
+    with refused(tmp_path / "a", "a/b"):  # the run inside is named
         require_run(tmp_path / "a")
-    assert "a/b" in str(error.value), "the run inside is named"
 
 
 def test_runs_in_chinese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

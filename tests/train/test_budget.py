@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.train.budget import Budget, TrainConfig
+from errors import refused
+from unmask.train.budget import BUDGET_FORMS, Budget, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_clock_times_add_up(days: int, hours: int, minutes: int, seconds: int) -
     text = f"{days}d{hours}h{minutes}m{seconds}s"
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if total == 0:
-        with pytest.raises(ValueError, match="is not a budget"):
+        with refused(repr(text), BUDGET_FORMS, kind=ValueError):
             Budget.parse(text)
     else:
         assert Budget.parse(text) == Budget(total, "seconds")
@@ -64,9 +65,9 @@ def test_clock_times_add_up(days: int, hours: int, minutes: int, seconds: int) -
     ],
 )
 def test_other_forms_are_refused_and_the_allowed_ones_named(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a budget; allowed: 30s, 5m, 2h .* 3 epochs"):
+    with refused(repr(text), BUDGET_FORMS, kind=ValueError):
         Budget.parse(text)
-    with pytest.raises(ValueError, match="is not a budget"):
+    with refused(repr(text), BUDGET_FORMS, kind=ValueError):
         TrainConfig(budget=text)
 
 
@@ -75,7 +76,7 @@ def test_any_text_is_a_budget_or_a_value_error(text: str) -> None:
     try:
         assert Budget.parse(text).amount > 0
     except ValueError as error:
-        assert "is not a budget" in str(error)
+        assert repr(text) in str(error) and BUDGET_FORMS in str(error)
 
 
 @given(amount=st.integers(1, 10**6), per_epoch=st.floats(0.01, 10**5), per_step=st.floats(1, 10**5))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
+from errors import refused
 from unmask import files
 from unmask.bundle import weights
-from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
 
 
@@ -134,7 +134,7 @@ def test_a_damaged_newest_one_is_passed_over_which_is_said(
     assert state is not None and state["step"] == 3
     assert torch.equal(fresh.weight, trained(3)[0].weight)  # type: ignore[arg-type]
     told = " ".join(capfd.readouterr().err.split())
-    assert "step-00000004" in told and "going back to the checkpoint before it" in told
+    assert "step-00000004" in told and "going back" in told
     save(checkpoints, 4)  # the damaged one is out of the way
     again = checkpoints.restore(*trained(0))
     assert again is not None and again["step"] == 4
@@ -144,14 +144,13 @@ def test_when_none_can_be_read_the_user_is_told(checkpoints: Checkpoints) -> Non
     for step in (3, 4):
         save(checkpoints, step)
         damage(checkpoints.folder / f"step-{step:08d}" / "learner.safetensors", "cut short")
-    with pytest.raises(UserError, match=r"no checkpoint in .* can be read") as caught:
+    with refused(checkpoints.folder, "step-00000003, step-00000004", f"remove {checkpoints.folder.parent}"):
         checkpoints.restore(*trained(0))
-    assert "step-00000003, step-00000004" in str(caught.value) and "to start anew" in str(caught.value)
 
 
 def test_a_best_one_that_is_gone_is_told(checkpoints: Checkpoints) -> None:
     save(checkpoints, 3)
-    with pytest.raises(UserError, match="does not exist"):
+    with refused(checkpoints.folder / "step-00000009"):
         checkpoints.load_weights(9, trained(0)[0])
 
 
@@ -186,9 +185,8 @@ def test_a_full_disk_is_told_and_leaves_the_one_before(
     save(checkpoints, 1)
     with monkeypatch.context() as patched:
         patched.setattr(module, name, broken)
-        with pytest.raises(UserError, match=r"the disk is full: .*step-00000002") as caught:
+        with refused("step-00000002", "space"):
             save(checkpoints, 2)
-    assert "free some space" in str(caught.value)
     assert names(checkpoints) == ["step-00000001"]
     fresh, optimizer = trained(0)
     state = checkpoints.restore(fresh, optimizer)
@@ -203,7 +201,7 @@ def test_an_error_of_the_writer_comes_out_at_the_next_save(
 ) -> None:
     monkeypatch.setattr(weights, "save_file", full)
     checkpoints.save({"step": 1, "best_step": None}, *trained(1))
-    with pytest.raises(UserError, match="disk is full"):
+    with refused("step-00000001", "space"):
         checkpoints.save({"step": 2, "best_step": None}, *trained(1))
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from errors import refused
 from unmask import bundle, files
-from unmask.errors import UserError
 from unmask.runtime.predictor import load
 from unmask.train.finetune import FinetuneResult
 from unmask.train.pretrain import PretrainResult
@@ -109,6 +109,5 @@ def test_a_head_that_was_never_trained_is_not_served(tune: Callable[..., Finetun
     facts = files.read_json(folder / "unmask.json")
     facts["sha256"]["model.safetensors"] = files.sha256(folder / "model.safetensors")
     files.write_json(folder / "unmask.json", facts)
-    with pytest.raises(UserError, match="has no trained head for classify") as wrong:
+    with refused(folder, "classifier", "--task classify"):
         load(folder).predict(["river"])
-    assert "classifier" in str(wrong.value)

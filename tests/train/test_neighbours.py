@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from unmask.errors import UserError
+from errors import refused
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Context, Encoder
 from unmask.model.layout import SequenceLayout
@@ -127,7 +127,6 @@ def test_where_neighbours_cannot_be_looked_at_it_is_refused(settings: dict[str, 
     model = EncoderConfig(
         **{"vocab_size": 20, "num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, **settings}
     )
-    with pytest.raises(UserError) as refused:
+    with refused("init.neighbour_layers=2", told):
         InitConfig(neighbour_layers=2).check(model)
-    assert told in str(refused.value)
     InitConfig().check(model)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from errors import refused
 from unmask import bundle, files
 from unmask.bundle import export
 from unmask.cli.app import run as command
@@ -111,7 +112,7 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     np.testing.assert_allclose(first, second, atol=1e-6)
     facts = files.read_json(new.folder / "run.json")["init"]
     assert (facts["max_position_embeddings_of_model"], facts["max_position_embeddings"]) == (16, 32)
-    with pytest.raises(UserError, match=r"data\.max_length is above the positions"):
+    with refused("data.max_length=16", "transfer.max_position_embeddings="):
         pretrain(recipe_for(f"init_from={old.model}"), output=tmp_path / "no", progress=SILENT)
 
 
@@ -133,9 +134,8 @@ def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> Non
     assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
     assert learner.lr_factors == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
     for name in ("freeze_layers", "reinit_layers"):
-        with pytest.raises(UserError, match=name) as wrong:
+        with refused(f"transfer.{name}=3", "0, 2, 4, 6"):
             architecture(config, Transfer(**{name: 3}))
-        assert "0, 2, 4, 6" in str(wrong.value)
 
 
 # what learns
@@ -315,7 +315,7 @@ def test_checking_and_measuring_know_the_model(
     )
     assert part < 0.6 * whole
     assert command(["pretrain", "tiny", "--from", str(tmp_path), "--corpus", str(corpus.folder)]) == 1
-    assert "is not a model" in capsys.readouterr().err
+    assert f"error: {tmp_path} " in capsys.readouterr().err
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refused(
@@ -334,12 +334,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refus
 
     with monkeypatch.context() as patched:
         patched.setattr(fit, "train_steps", stopping)
-        with pytest.raises(UserError, match="lost"):
+        with refused("lost"):
             go_on(*settings)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
-    with pytest.raises(UserError, match="belongs to a run with another recipe") as refused:
+    with refused(tmp_path / "run", "transfer.head_lr_factor: 1.0 -> 2.0"):
         go_on(*settings, "transfer.head_lr_factor=2")
-    assert "transfer.head_lr_factor: 1.0 -> 2.0" in str(refused.value)
     again = go_on(*settings)
     first, second = ((run.model / "model.safetensors").read_bytes() for run in (straight, again))
     assert first == second and again.heldout_before == straight.heldout_before
@@ -366,27 +365,20 @@ def test_what_does_not_suit_the_model_is_refused(
         Tokenizer.train(stories, vocab_size=90),
         tmp_path / "other",
     )
-    with pytest.raises(UserError, match="was built with another tokenizer") as wrong:
+    with refused(other.folder, "unmask corpus build", "--tokenizer"):
         go_on(f"data.corpus={other.folder}")
-    assert "--tokenizer" in str(wrong.value)
-    for settings, message in (
-        (["model.num_hidden_layers=2"], "the recipe describes another network"),
-        (
-            ["model.preset=small", "model.position_embedding_type=rotary"],
-            "the recipe describes another network",
-        ),
-        (["init.embeddings=counts"], "randomly initialised network"),
-        (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
-        (
-            ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],
-            r"reinit_layers does not suit",
-        ),
-        (["transfer.max_position_embeddings=16"], r"transfer\.max_position_embeddings does not suit"),
-        (["init_from=nowhere"], "nowhere is not a model"),
+    for settings, name in (
+        (["model.num_hidden_layers=2"], "model.num_hidden_layers: "),
+        (["model.preset=small", "model.position_embedding_type=rotary"], "model.position_embedding_type: "),
+        (["init.embeddings=counts"], "init.embeddings=random"),
+        (["transfer.freeze_layers=4"], "transfer.freeze_layers=4"),
+        (["transfer.freeze_layers=2", "transfer.reinit_layers=2"], "transfer.reinit_layers=2"),
+        (["transfer.max_position_embeddings=16"], "transfer.max_position_embeddings=16"),
+        (["init_from=nowhere"], "nowhere"),
     ):
-        with pytest.raises(UserError, match=message):
+        with refused(name):
             go_on(*settings)
-    with pytest.raises(UserError, match="transfer needs a model to start from"):
+    with refused("transfer", "init_from=FOLDER"):
         pretrain(recipe_for("transfer.freeze_layers=1"), output=tmp_path / "run", progress=SILENT)
     assert not (tmp_path / "run").exists()
 
@@ -413,9 +405,8 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
     scratch = tune(*settings, "pretrained=false", out="scratch")
     assert bundle.read(scratch.model).config.num_hidden_layers == LAYERS
     assert "init" not in files.read_json(scratch.folder / "run.json")
-    with pytest.raises(UserError, match=r"task\.max_length is above the positions") as wrong:
+    with refused("task.max_length=32", "transfer.max_position_embeddings=40"):
         tune("task.max_length=40", out="no")
-    assert "task.max_length=32, or transfer.max_position_embeddings=40" in str(wrong.value)
 
 
 def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:
