@@ -1,15 +1,11 @@
 """Shortcuts for tests that read rows."""
 
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import Source
-from unmask.errors import UserError
 
 
 def rows_of(source: Source, kind: RowKind = "label", use: Use = "train", **options: Any) -> Rows:
@@ -19,13 +15,6 @@ def rows_of(source: Source, kind: RowKind = "label", use: Use = "train", **optio
 
 def examples_of(source: Source, kind: RowKind = "label", use: Use = "train", **options: Any) -> list[Example]:
     return rows_of(source, kind, use, **options).examples
-
-
-def fault(path: Path, kind: RowKind = "label", use: Use = "train", **options: Any) -> str:
-    """The error of reading a file."""
-    with pytest.raises(UserError) as caught:
-        rows_of(path, kind, use, **options)
-    return str(caught.value)
 
 
 def tagged_of(source: Source, use: Use = "train", nested: bool = False, **options: Any) -> Rows:
