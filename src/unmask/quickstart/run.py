@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
-from unmask.train.rows import RowReader, prepare_rows
+from unmask.train.rows import PreparedRows, RowReader, prepare_rows
 from unmask.train.run import environment
 from unmask.train.steps.choices import choose_threads
 from unmask.version import __version__
@@ -239,8 +239,7 @@ class Quickstart:
         """The runs by their names: pretrained, from scratch, and that of a public checkpoint."""
         with self.step(6, "Fine-tuning") as work:
             recipes = self._finetune_recipes(pretrained, pretraining, material)
-            data, seed = recipes["finetune"].data, recipes["finetune"].seed
-            self.prepared = cache(partial(prepare_rows, data, seed, self.request.reads, self.reader))
+            self.prepared = cache(partial(self._prepare_rows, recipes["finetune"]))
             runs = {}
             for folder, recipe in recipes.items():
                 name = self._run_name(folder)
@@ -262,6 +261,11 @@ class Quickstart:
             figures += [f"{name} {run.best_score[1]:.1%}" for name, run in list(runs.items())[2:]]
             work.result(join([rows, message("{steps:,} steps", tuned.steps), join(figures, ", ")]))
         return runs
+
+    def _prepare_rows(self, recipe: FinetuneRecipe) -> PreparedRows:
+        prepared = prepare_rows(recipe.data, recipe.seed, self.request.reads, self.reader)
+        # duplicates and leaks of public data are described in the report
+        return prepared if self.request.own_files else replace(prepared, notes=())
 
     def _run_name(self, folder: str) -> str:
         names = {"finetune": "pretrained", "finetune-scratch": "from scratch"}
