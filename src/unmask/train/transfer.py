@@ -153,25 +153,25 @@ def _missing(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | None:
     """Why the model has no weights for these modules; None where it has."""
     own = {f"{prefix}.{name}": tensor for prefix, m in modules.items() for name, tensor in m.state_dict().items()}
     if any(name not in opened.tensors for name in own):
-        return f"{opened.folder} has none"
+        return message("{folder} has none", opened.folder)
     alike = all(opened.tensors[name].shape == tensor.shape for name, tensor in own.items())
-    return None if alike else f"that of {opened.folder} has another size"
+    return None if alike else message("that of {folder} has another size", opened.folder)
 
 
 def _other_task(opened: Bundle, task: Task[Any]) -> str | None:
     """Why the head of the model is none for this task; None where it is, but for the shapes of its weights."""
     if opened.task is None:
-        return f"{opened.folder} has none"
+        return message("{folder} has none", opened.folder)
     if opened.task.get("name") != task.name:
-        return f"that of {opened.folder} is for another task"
+        return message("that of {folder} is for another task", opened.folder)
     before = restore(opened.task, opened.tokenizer, str(opened.folder / "unmask.json"))
     if before.labels != task.labels:
-        return f"that of {opened.folder} is for other labels"
+        return message("that of {folder} is for other labels", opened.folder)
     heads = [build_head(each, opened.config) for each in (before, task)]
     modules = [set(head.saved_modules()) for head in heads]
     settings = [[each.schema()[name] for name in heads[1].shared_settings] for each in (before, task)]
     alike = modules[0] == modules[1] and settings[0] == settings[1]
-    return None if alike else f"that of {opened.folder} reads in another way"
+    return None if alike else message("that of {folder} reads in another way", opened.folder)
 
 
 def set_trainable(learner: Learner, transfer: Transfer) -> None:
