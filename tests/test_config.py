@@ -14,13 +14,11 @@ from unmask.config import (
     changed,
     config,
     difference,
-    discriminator_with_default,
     dump,
     from_mapping,
     override,
     read_yaml,
     setting,
-    tagged,
     to_yaml,
 )
 
@@ -204,52 +202,3 @@ def test_differences_are_dotted() -> None:
         "new: None -> 5",
     ]
     assert difference(old, old) == []
-
-
-AnyTile = Annotated[
-    Annotated[Square, tagged("square")] | Annotated[Circle, tagged("circle")],
-    setting(discriminator=discriminator_with_default("square")),
-]
-
-
-@config
-class Floor:
-    tile: AnyTile = setting(default_factory=Square, description="what lies there")
-    others: list[AnyTile] = setting(default_factory=list, description="and beside it")
-
-
-@pytest.mark.parametrize(
-    ("tile", "wanted"),
-    [
-        ({}, Square()),
-        ({"side": 3}, Square(side=3)),
-        ({"name": "square", "side": 3}, Square(side=3)),
-        ({"name": "circle", "radius": 3}, Circle(radius=3)),
-        (Circle(radius=4), Circle(radius=4)),
-    ],
-)
-def test_a_union_may_have_a_member_for_those_without_a_name(tile: Any, wanted: Square | Circle) -> None:
-    floor = from_mapping(Floor, {"tile": tile, "others": [tile]}, "f.yaml")
-    assert floor == Floor(tile=wanted, others=[wanted])
-    assert from_mapping(Floor, dump(floor), "f.yaml") == floor
-    assert changed(Floor(), tile=wanted).tile == wanted
-
-
-@pytest.mark.parametrize(
-    ("values", "key", "facts"),
-    [
-        (
-            {"tile": {"name": "cirle"}},
-            "tile.name",
-            {"given": "'cirle'", "hint": "circle", "allowed": "square, circle"},
-        ),
-        ({"tile": {"name": "circle", "raduis": 1}}, "tile.raduis", {"hint": "radius", "allowed": "name, radius"}),
-        ({"tile": {"sid": 1}}, "tile.sid", {"hint": "side", "allowed": "name, side"}),
-        ({"others": [{}, {"side": -1}]}, "others.1.side", {"given": "-1", "allowed": "above 0"}),
-        ({"tile": {"radius": 3}}, "tile.radius", {"allowed": "name, side"}),  # of the other kind, which was not named
-    ],
-)
-def test_errors_in_such_a_union_name_the_key_and_what_is_allowed(
-    values: dict[str, Any], key: str, facts: dict[str, str]
-) -> None:
-    check_refused(Floor, values, key, facts)

@@ -42,20 +42,6 @@ def setting(**facts: Any) -> Any:
     return pydantic.Field(**facts)
 
 
-def tagged(name: str) -> pydantic.Tag:
-    """Marks a member of a union that is told apart by `name_or`."""
-    return pydantic.Tag(name)
-
-
-def discriminator_with_default(default: str) -> pydantic.Discriminator:
-    """Tells the members of a union apart by their `name`, which is `default` where it is not given."""
-
-    def name(value: Any) -> str:
-        return str(value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default))
-
-    return pydantic.Discriminator(name)
-
-
 def by_name() -> pydantic.BeforeValidator:
     """A name alone stands for the member of a tagged union that has it, with all its defaults."""
     return pydantic.BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)

@@ -63,15 +63,15 @@ def _settings(values: dict[str, Any], *left_out: str) -> str | None:
     return "  ".join(f"{name}={value}" for name, value in shown.items() if not isinstance(value, dict)) or None
 
 
-def _architecture(said: dict[str, Any]) -> dict[str, object]:
-    if said["layout"] is None:
-        lacking = ", ".join(said["not_in_layout"])
-        layout = message("own: that of {family} cannot express {settings}", said["family"], lacking)
+def _architecture(facts: dict[str, Any]) -> dict[str, object]:
+    if facts["layout"] is None:
+        lacking = ", ".join(facts["not_in_layout"])
+        layout = message("own: that of {family} cannot express {settings}", facts["family"], lacking)
     else:
-        layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
-    settings = _settings(said, "family", "layout", "not_in_layout", "class") or ""
+        layout = message("{layout}, as {name}", facts["layout"], facts["class"] or "-")
+    settings = _settings(facts, "family", "layout", "not_in_layout", "class") or ""
     lines = textwrap.fill(settings, WIDTH, break_on_hyphens=False)
-    return {"family": said["family"], "layout": layout, "settings": lines}
+    return {"family": facts["family"], "layout": layout, "settings": lines}
 
 
 def _parameters(counts: dict[str, Any]) -> str:
@@ -86,16 +86,16 @@ def _flops(length: int, parts: dict[str, float]) -> str:
     return message("{flops:,.1f} M at {tokens:,} tokens, {share:.0%} of them attention", flops / 1e6, length, share)
 
 
-def _vocabulary(said: dict[str, Any]) -> dict[str, object]:
-    case = message("cased" if said["cased"] else "lower case")
+def _vocabulary(facts: dict[str, Any]) -> dict[str, object]:
+    case = message("cased" if facts["cased"] else "lower case")
     counts = message(
-        "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
+        "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", facts, case
     )
-    more = None if said["embeddings"] == said["size"] else message("{count:,} embeddings", said["embeddings"])
+    more = None if facts["embeddings"] == facts["size"] else message("{count:,} embeddings", facts["embeddings"])
     return {
         "vocabulary": join([counts, more]),
-        "special": said["special_tokens"],
-        "longest tokens": said["longest"],
+        "special": facts["special_tokens"],
+        "longest tokens": facts["longest"],
     }
 
 

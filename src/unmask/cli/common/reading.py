@@ -69,12 +69,6 @@ def reads_rows(*left_out: str, settings: bool = True) -> Callable[[Callable[...,
     return decorate
 
 
-def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Arguments, and the `data.key=value` among them."""
-    settings = [argument for argument in arguments if SETTING.match(argument)]
-    return [argument for argument in arguments if argument not in settings], settings
-
-
 def read_settings(options: Given, settings: Sequence[str] = ()) -> dict[str, Any]:
     """The settings of `ReadOptions` that options and `data.key=value` give; the latter stand above the former.
 
