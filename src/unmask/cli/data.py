@@ -79,14 +79,17 @@ def check_data(
 
     The exit status is 1 if there are any. Texts are compared after NFKC, in lower case, with white space collapsed.
     """
+    from unmask.data.rows.missing import for_labels
     from unmask.data.rows.options import ReadOptions
     from unmask.data.rows.read import read_rows
     from unmask.evaluate.datacheck import check_data
     from unmask.tasks import task_of
 
     kind = task_of(task).reads
-    files = {"train": train, "dev": dev, "test": test}
-    rows = {name: read_rows(path, ReadOptions(**reading), kind) for name, path in files.items() if path is not None}
+    files = {"dev": dev, "test": test}
+    options, rows = ReadOptions(**reading), {"train": read_rows(train, ReadOptions(**reading), kind)}
+    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
+    rows |= {name: read_rows(path, heldout, kind) for name, path in files.items() if path is not None}
     for part in rows.values():
         console.notes(part.notes)
     found = check_data({name: part.examples for name, part in rows.items()})

@@ -48,13 +48,20 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
     if twice is not None:
         what = f"{name}, line {begin:,}: two columns are called {twice!r}"
         raise UserError(what, given=", ".join(header), hint="use a different name for each column")
+    again: list[int] = []  # lines of the header in the middle of the file, as cat leaves them
     for number, fields in rows:
         if len(fields) == len(header):
+            if [field.strip("\ufeff \t") for field in fields] == header:
+                again.append(number)
+                continue
             yield number, dict(zip(header, fields, strict=True))
             continue
         what = f"{name}, line {number:,}: the number of fields is {len(fields)}"
         allowed = f"{len(header)}, as in the header; a field that holds the separator stands in quotes"
         log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed))
+    if again:
+        text = "{name}: the header occurs {count:,} more times and is skipped there (the first: line {line:,})"
+        log.note(text, name, len(again), again[0])
 
 
 def _csv_rows(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator[tuple[int, list[str]]]:

@@ -11,6 +11,7 @@ from unmask.data.corpus import documents as corpus
 from unmask.data.public import datasets as public
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import RowKind
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
@@ -225,8 +226,8 @@ def _own(request: Request, reader: RowReader) -> Material:
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
     train = reader(request.train, request.read_options, request.reads, "train")
-    options = same_scheme(request.read_options, train)
     labels = {label for example in train.examples for label in example.labels}
+    options = for_labels(same_scheme(request.read_options, train), labels)
     unseen = reader(request.test, options, request.reads, "test").examples
     test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
     rows = {"name": Path(request.train).name, "train_rows": len(train.examples), "test_rows": len(test)}

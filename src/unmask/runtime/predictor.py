@@ -14,6 +14,7 @@ from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.rows.check import check_targets, check_two_texts
 from unmask.data.rows.example import Example
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
@@ -160,7 +161,7 @@ class Predictor:
         `unknown_labels` says otherwise.
         """
         trained, kind = self.manifest.read_options, self.task.reads
-        options = changed(trained, **settings)
+        options = for_labels(changed(trained, **settings), self.task.labels)
         inherited = trained.changed.keys() - settings.keys()
         rows = read_rows(as_source(source, "the rows given"), options, kind, use, inherited)
         if use == "predict":

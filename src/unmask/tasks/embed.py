@@ -105,7 +105,7 @@ class EmbedTask(Task[Vectors]):
             raise UserError(
                 f"{train[0].source} has scores, but contrastive loss needs positive pairs",
                 given="task.loss=contrastive",
-                hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
+                hint="task.loss=cosine to learn the scores; or keep only the rows whose texts belong together",
             )
         return cls(settings, tokenizer, _score_range(train) if isinstance(loss, Cosine) else None)
 

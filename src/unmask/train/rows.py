@@ -11,6 +11,7 @@ from unmask.data.rows import leaks
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.leaks import Finding, without_rows
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import Rows, read_rows
 from unmask.data.rows.split import group_rows, split
@@ -53,10 +54,11 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: Row
     options = ReadOptions(**data.changed)
     rows = {"train": read(data.train, options, kind, "train")}
     options = same_scheme(options, rows["train"])
+    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
     if data.dev is not None:
-        rows["dev"] = read(data.dev, options, kind, "train")
+        rows["dev"] = read(data.dev, heldout, kind, "train")
     if data.test is not None:
-        rows["test"] = read(data.test, options, kind, "test")
+        rows["test"] = read(data.test, heldout, kind, "test")
     notes = [note for one in rows.values() for note in one.notes]
     examples = {name: one.examples for name, one in rows.items()}
     train, checked = _remove_leaks(data, examples, notes)

@@ -8,6 +8,9 @@ from unmask.data.rows.options import UnknownLabels
 from unmask.data.rows.tagged import listed
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import message
+
+SHOWN = 5  # labels in a message
 
 
 def check_targets(
@@ -58,8 +61,20 @@ def check_targets(
 
 
 def check_pairs(examples: Sequence[Example]) -> None:
-    """Raises UserError where rows are not all pairs, or not all of them or none have scores."""
+    """Raises UserError where rows are not all pairs, their labels are words, or not all of them or none have scores."""
     check_two_texts(examples)
+    words = Counter(example.label for example in examples if example.label is not None)
+    if words:
+        raise UserError(
+            "{source}: labels in words do not say how alike two texts are",
+            examples[0].source,
+            given=", ".join(f"{label} ({count:,})" for label, count in words.most_common(SHOWN)),
+            allowed="pairs that belong together, or numbers",
+            hint=[
+                message("keep only the rows whose texts belong together; others may stand in a column negative"),
+                message("--label-column NAME of a column of scores; --task classify learns these labels"),
+            ],
+        )
     without = [example for example in examples if example.number is None]
     if 0 < len(without) < len(examples):
         raise UserError(f"{without[0].location} has no score, but other rows have")

@@ -4,6 +4,7 @@ An option names a column; else the names that such columns usually have decide. 
 first of a list that is there is taken.
 """
 
+import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
+UNSAID = {*IDS, "idx", "index", "guid", "uid", "line", "source", "tokens", "", "unnamed: 0"}  # not noted as not used
+SHOWN = 8  # columns in a note
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class Records:
     def names(self) -> list[str]:
         """Of the columns, in the order in which they turn up."""
         return list(dict.fromkeys(name for _, row in self.rows for name in row))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the option `label_columns` lists; a name with a comma stands in quotes."""
+        fields = next(csv.reader([self.options.label_columns or ""], skipinitialspace=True), [])
+        return tuple(name.strip() for name in fields if name.strip())
 
     def place(self, line: int) -> str:
         """What to call a row in messages."""
@@ -89,26 +98,26 @@ class Records:
         found = self.named(role) or self.usual(usual, other_than)
         return self.missing(role, usual) if found is None else found
 
-    def missing(self, role: Role, usual: Sequence[str]) -> NoReturn:
-        """Raises the UserError for a column that neither an option nor its name tells."""
+    def missing(self, role: Role, usual: Sequence[str], hint: str | None = None) -> NoReturn:
+        """Raises the UserError for a column that neither an option nor its name tells. hint: another way out."""
         raise UserError(
             "{file}: no column is named like a {role}",
             self.source,
             usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
-            hint=message("--{role}-column NAME; a file without a header needs one, such as text,label", role),
+            hint=[hint, message("--{role}-column NAME; a file without a header needs one, such as text,label", role)],
         )
 
     def texts(self) -> tuple[str, str | None]:
         """The columns of the text and, where there is one, of the second text."""
-        text, pair, label = self.named("text"), self.named("pair"), self.options.label_column
+        text, pair, away = self.named("text"), self.named("pair"), {self.options.label_column, *self.label_names}
         if text is None and pair is None:
-            lower = {name.lower(): name for name in reversed(self.names) if name != label}
+            lower = {name.lower(): name for name in reversed(self.names) if name not in away}
             both = next((both for both in PAIRS if lower.keys() >= set(both)), None)
             if both is not None:
                 return lower[both[0]], lower[both[1]]
-        return text or self.required("text", TEXTS, (pair, label)), pair
+        return text or self.required("text", TEXTS, (pair, *away)), pair
 
     def labels(self, usual: Sequence[str], other_than: Collection[str | None]) -> str | None:
         """The column of the labels or spans."""
@@ -126,6 +135,14 @@ class Records:
             if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
         }
         note_columns(log, self.source, **found)
+
+    def note_unused(self, log: ReadLog, used: Iterable[str | None]) -> None:
+        """Note the columns that are not among those used, save those that identify or group rows."""
+        groups = {self.usual(GROUPS), *used}
+        names = [name for name in self.names if name not in groups and name.strip().lower() not in UNSAID]
+        if names:
+            listed = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+            log.note("{source}: columns not used: {names}", self.source, listed)
 
     def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
         """Line and row -> id, group and place of an example."""

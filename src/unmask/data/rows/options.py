@@ -22,6 +22,14 @@ class ReadOptions:
     label_separator: str | None = setting(
         default=None, description="separator of several labels in one field; default: detected"
     )
+    label_columns: str | None = setting(
+        default=None,
+        description="columns of 0 and 1, one for each label, or the labels of the places of a multi-hot list",
+    )
+    missing_labels: str | None = setting(
+        default=None,
+        description="values that stand for no label, separated by commas; such rows are skipped; default: detected",
+    )
     token_column: str | None = setting(
         default=None, description="column of the tokens in CoNLL: number (from 1) or name; default: the first"
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from unmask.data.rows.cells import parse_cell
 from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.data.rows.options import Starts
@@ -23,13 +24,14 @@ from unmask.errors import UserError
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
-ANSWERS = ("answers", "answer")
-STARTS = ("answer_start", "start")
+ANSWERS = ("answers", "answer", "answers.text")
+STARTS = ("answer_start", "start", "answers.answer_start")
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
     "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
     "used (the first: {first})"
 )
+PARSED = "{source}: {count:,} cells with answers hold lists or objects as text, which are parsed (the first: {first})"
 FIRST = "{source}: {count:,} answers occur several times; the first occurrence is used (the first: {first})"
 
 
@@ -44,9 +46,11 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     context = records.required("pair", CONTEXTS, (question,))
     answers = (records.named("label") or records.usual(ANSWERS)) if labelled else None
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
+    if labelled:
+        records.note_unused(log, (question, context, answers, start, "is_impossible", "title"))
     ids: dict[str, str] = {}
     contexts: dict[str, str] = {}
-    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: []}
+    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: [], PARSED: []}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
@@ -54,7 +58,9 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
         target = None
         if labelled:
             impossible = str(row.get("is_impossible")).strip().lower() in ("true", "1")
-            pairs = [] if impossible else _answers(cell(row, answers), cell(row, start), where)
+            value, begin = (_parsed(cell(row, name), pair) for name in (answers, start))
+            elsewhere[PARSED] += [where] if value is not cell(row, answers) else []
+            pairs = [] if impossible else _answers(value, begin, where)
             target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
         meta = about(line, row)
         meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
@@ -74,9 +80,8 @@ def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]
     """Text and start (None: not given) of each answer, in any of their forms; `start`: of CSV, a field of its own."""
     if value is None or value == "":
         raise UserError(f"{where} has no answers", allowed=FORM)
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # JSON in a field of CSV
-        with suppress(ValueError):
-            value = json.loads(value)
+    if isinstance(value, list) and isinstance(start, list):
+        value = {"text": value, "start": start}
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
         starts = _start_in(value)
         starts = [None] * len(value["text"]) if starts is None else starts
@@ -94,6 +99,12 @@ def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]
             raise UserError(f"{where}: not an answer", given=excerpt(one or value), allowed=FORM)
         found.append((text, begin))
     return found
+
+
+def _parsed(value: Any, context: str) -> Any:
+    """A list or object in place of its text in a cell, unless the context holds that text."""
+    found = parse_cell(value) if isinstance(value, str) and value.strip() not in context else None
+    return value if found is None else found
 
 
 def _start_in(value: Mapping[str, Any]) -> Any:

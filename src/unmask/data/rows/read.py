@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unmask.data.rows.cells import with_lists
+from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
@@ -50,9 +52,14 @@ def read_rows(
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
     log, labelled, scheme = ReadLog(options.on_error), use != "predict", None
+    if labelled and options.label_columns and kind not in ("label", "labels") and "label_columns" not in inherited:
+        raise UserError("--label-columns is for labels of whole texts", allowed="--task multilabel or classify")
     tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
+    if form == "tokens":
+        for name in {*TOKENS, *TAGS, *SPANS, options.token_column, options.tag_column, options.label_column}:
+            records = records if name is None else with_lists(records, name, log, strict=False)
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif form == "texts":

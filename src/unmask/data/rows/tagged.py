@@ -11,12 +11,14 @@ scheme is detected.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any, Literal
 
 from unmask.data.rows import schemes
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
+from unmask.data.rows.missing import NUMBERS, are_numbers, without_missing
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
@@ -62,7 +64,12 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         tag = tag if labelled else None
         rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
         note_columns(log, records.source, token=token, tag=tag)
+        records.note_unused(log, (token, tag))
     if labelled:
+        records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
+        rows = records.rows
+        if are_numbers(tag for _, row in rows for tag in row["tags"]):
+            log.note(NUMBERS, records.source)
         return _in_scheme(records.source, rows, records.options.scheme, log)
     return [_example(records.source, line, row, None) for line, row in rows], None
 
@@ -175,6 +182,7 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     text, pair = records.texts()
     label = records.labels(SPANS, (text, pair))
     records.note_detected(log, text=text, pair=pair, label=label)
+    records.note_unused(log, (text, pair, *SPANS, label))
     # unless an option or the format names the column, each row may have its spans under another name
     named = records.named("label") or (label if records.annotated else None)
     keys = SPANS if named is None else (named,)
