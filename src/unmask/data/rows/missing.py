@@ -27,7 +27,6 @@ MARKERS = NOTHING | DASHES | NEGATIVE
 DOUBTFUL = frozenset("none null na n/a unknown ? unlabeled unlabelled missing undefined 未标注 未知 无 空".split())
 _INTEGER = re.compile(r"(-?\d+)(?:\.0+)?")
 KEEP = "--missing-labels ''"
-NUMBERS = "{source}: labels are numbers, read as they are; for names, write these in place of the numbers"
 
 
 def for_labels(options: ReadOptions, labels: Collection[str]) -> ReadOptions:
@@ -59,11 +58,10 @@ def without_missing(
     gone = _counted({label: counts[label] for label in sorted(missing)})
     if not rows:
         what = message("{source}: no row has a label", records.source)
-        raise UserError(what, given=gone, hint=message("{option} keeps these values as labels", KEEP))
-    text = (
-        "{source}: {count:,} rows skipped, because their label is missing: {values} (to keep them as labels: {option})"
-    )
-    log.note(text, records.source, len(records.rows) - len(rows), gone, KEEP)
+        raise UserError(what, given=gone, hint=kind and message("{option} keeps these values as labels", KEEP))
+    text = "{source}: {count:,} rows skipped, because their label is missing: {values}{change}"
+    change = message(" (to keep them as labels: {option})", KEEP) if kind else ""
+    log.note(text, records.source, len(records.rows) - len(rows), gone, change)
     return replace(records, rows=rows)
 
 

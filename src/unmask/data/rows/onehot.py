@@ -127,6 +127,10 @@ def _bits(value: Any) -> list[bool] | None:
     return None if None in bits else [bit is True for bit in bits]
 
 
+def _kind(value: Any) -> str:
+    return "flag" if flag(value) is not None else "missing" if str(value).strip() in MARKERS else "other"
+
+
 def hint_of(records: Records, others: Collection[str | None] = ()) -> str | None:
     """The option that makes a label of each column of 0 and 1, where there are several (`others`: certainly)."""
     names = [

@@ -58,8 +58,9 @@ def read_rows(
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
     if form == "tokens":
-        for name in {*TOKENS, *TAGS, *SPANS, options.token_column, options.tag_column, options.label_column}:
-            records = records if name is None else with_lists(records, name, log, strict=False)
+        named = (options.token_column, options.tag_column, options.label_column)
+        for name in dict.fromkeys((*TOKENS, *TAGS, *SPANS, *filter(None, named))):
+            records = with_lists(records, name, log, strict=False)
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif form == "texts":

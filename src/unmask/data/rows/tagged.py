@@ -18,7 +18,7 @@ from typing import Any, Literal
 from unmask.data.rows import schemes
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
-from unmask.data.rows.missing import NUMBERS, are_numbers, without_missing
+from unmask.data.rows.missing import are_numbers, without_missing
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
@@ -69,7 +69,10 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
         rows = records.rows
         if are_numbers(tag for _, row in rows for tag in row["tags"]):
-            log.note(NUMBERS, records.source)
+            log.note(
+                "{source}: tags are numbers, each read as a label, 0 too; for entities, write B-PER, O, ...",
+                records.source,
+            )
         return _in_scheme(records.source, rows, records.options.scheme, log)
     return [_example(records.source, line, row, None) for line, row in rows], None
 

@@ -8,7 +8,7 @@ from typing import Any
 from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
 from unmask.data.rows.example import Example, Labels, RowKind, Target
-from unmask.data.rows.missing import NUMBERS, are_numbers, without_missing
+from unmask.data.rows.missing import are_numbers, without_missing
 from unmask.data.rows.onehot import hint_of, no_column, with_columns, without_bits
 from unmask.data.rows.pairs import are_words, number, pair_column, with_scores
 from unmask.data.tables import Row
@@ -86,7 +86,7 @@ def _with_labels(
 
     records = without_missing(records, written, None if by_column else kind, log)
     if kind == "labels" and are_numbers(one for row in records.rows for one in written(row)):
-        log.note(NUMBERS, records.source)
+        log.note("{source}: labels are numbers; for names, write these in place of the numbers", records.source)
     return (*with_scores(records, label, log), None) if kind == "pairs" else (records, label, separator)
 
 

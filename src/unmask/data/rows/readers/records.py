@@ -34,6 +34,8 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "questions"]
+# a header, and below it a field that holds a list
+_LISTS = re.compile(r"""([^\n]*[,;\t][^\n]*)\n[^\n]*[,;\t"]\s*(?:[\[({]\s*['"\d\[({\]]|array\()""")
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
 
 
@@ -119,6 +121,11 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
     if not file.head or named in ("csv", "tsv", "conll", "parquet"):
         return None
     text = file.opening(encoding)
+    if form == "tokens" and (table := _LISTS.match(text)):
+        names = {name.strip('" \r').lower() for name in re.split("[,;\t]", table[1])}
+        texts, lists = {*columns.TOKENS, *columns.TEXTS}, {*columns.TAGS, *columns.SPANS}
+        if names & texts and names & lists:
+            return "tsv" if "\t" in table[1] else "csv"
     if _ARRAY.match(text):
         return "json"
     if _OBJECT.match(text):
