@@ -44,10 +44,14 @@ def without_missing(
     written: the labels of a row as text. kind: None for records that have no other cells than 0 and 1. Raises UserError
     where it cannot be told whether a value is a label, and where no row is left.
     """
-    labels = [set(map(_plain, written(row))) for row in records.rows]
+    labels = [set(map(plain, written(row))) for row in records.rows]
     counts = Counter(label for some in labels for label in some)
     missing = _missing(records, counts, kind) & counts.keys()
-    doubtful = {label: counts[label] for label in counts if label.lower() in DOUBTFUL} if kind != "number" else {}
+    doubtful = (
+        {label: counts[label] for label in counts.keys() - NOTHING if label.lower() in DOUBTFUL}
+        if kind != "number"
+        else {}
+    )
     if records.options.missing_labels is None and doubtful:
         text = "{source}: {labels} are read as labels (where they stand for no label: --missing-labels {names})"
         names = shlex.quote(",".join([*doubtful, *sorted(missing)]))
@@ -71,7 +75,13 @@ def are_numbers(labels: Iterable[str]) -> bool:
     return bool(distinct) and all(label.isdecimal() for label in distinct)
 
 
-def _plain(label: str) -> str:
+def markers(options: ReadOptions) -> Collection[str]:
+    """The values that stand for no label where labels are 0 and 1."""
+    named = options.missing_labels
+    return MARKERS if named is None else {plain(one.strip()) for one in named.split(",") if one.strip()}
+
+
+def plain(label: str) -> str:
     """A whole number without a point: so pandas writes a column with gaps."""
     number = _INTEGER.fullmatch(label)
     return str(int(number[1])) if number and number[1].startswith("-") else label
@@ -83,11 +93,8 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _missing(records: Records, counts: Counter[str], kind: RowKind | None) -> set[str]:
     """Which of these values stand for no label. Raises UserError where that cannot be told."""
-    named = records.options.missing_labels
-    if named is not None:
-        return {_plain(one.strip()) for one in named.split(",") if one.strip()}
-    if kind is None:
-        return set(MARKERS)
+    if kind is None or records.options.missing_labels is not None:
+        return set(markers(records.options))
     dashes = set() if "+" in counts else set(DASHES)
     if kind in ("number", "pairs"):
         return dashes | NOTHING

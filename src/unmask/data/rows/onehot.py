@@ -9,7 +9,7 @@ from typing import Any
 from unmask.data.rows.cells import with_cells
 from unmask.data.rows.columns import Records, excerpt
 from unmask.data.rows.example import RowKind
-from unmask.data.rows.missing import MARKERS
+from unmask.data.rows.missing import MARKERS, markers, plain
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message
 
@@ -38,12 +38,11 @@ def with_columns(records: Records, names: Sequence[str], column: str, kind: RowK
 
     A missing label is its marker. What is neither becomes the UserError of its row.
     """
-    named = records.options.missing_labels
-    missing = MARKERS if named is None else {one.strip() for one in named.split(",")}
+    missing = markers(records.options)
 
     def read(line: int, row: dict[str, Any]) -> Any:
         cells = {name: row.get(name) for name in names}
-        marker = next((str(value).strip() for value in cells.values() if str(value).strip() in missing - {""}), None)
+        marker = next((one for value in cells.values() if (one := plain(str(value).strip())) in missing), None)
         if marker is not None:
             return [marker]
         flags = {name: flag(value) for name, value in cells.items()}
@@ -84,7 +83,10 @@ def without_bits(records: Records, column: str, kind: RowKind) -> Records:
         ways = [hint_of(records, {column}), "--task classify is for one label a row"]
         raise UserError(what, records.source, column, hint=ways)
     if length == len(names):
-        return with_cells(records, column, lambda line, value: _from_places(value, names, kind, records.place(line)))
+        missing = markers(records.options)
+        return with_cells(
+            records, column, lambda line, value: _from_places(value, missing, names, kind, records.place(line))
+        )
     what = "{source}: column {column!r} holds {count} values of 0 and 1 in each row (multi-hot), which name no labels"
     example = ",".join(f"NAME{number}" for number in range(1, min(length, 4) + 1)) + (",..." if length > 4 else "")
     hint = message("--label-columns {names} names the label of each of the {count} places", example, length)
@@ -109,10 +111,10 @@ def _length(values: Sequence[Any]) -> int | None:
     return None if others or len(bits) < len(values) or is_labels else length
 
 
-def _from_places(value: Any, names: Sequence[str], kind: RowKind, where: str) -> Any:
+def _from_places(value: Any, missing: Collection[str], names: Sequence[str], kind: RowKind, where: str) -> Any:
     """The labels of a multi-hot list, a missing one as its marker; the UserError of its row for all else."""
     bits = _bits(value)
-    if value in (None, "", []) or (isinstance(value, list) and {str(one) for one in value} & MARKERS):
+    if value in (None, "", []) or (isinstance(value, list) and {plain(str(one)) for one in value} & missing):
         return value
     if bits is None or len(bits) != len(names):
         allowed = message("{count} times 0 or 1", len(names))
@@ -133,11 +135,8 @@ def _kind(value: Any) -> str:
 
 def hint_of(records: Records, others: Collection[str | None] = ()) -> str | None:
     """The option that makes a label of each column of 0 and 1, where there are several (`others`: certainly)."""
-    names = [
-        name
-        for name in records.names
-        if name in others or all(str(row.get(name)).strip().lower() in _BITS for _, row in records.rows)
-    ]
+    kinds = {name: {_kind(row.get(name)) for _, row in records.rows} for name in records.names if name}
+    names = [name for name, kind in kinds.items() if name in others or kind in ({"flag"}, {"flag", "missing"})]
     if len(names) < 2:
         return None
     fields = ",".join(f'"{name}"' if "," in name else name for name in names)

@@ -59,8 +59,8 @@ def _with_labels(
     """The records with their labels in one column and without those whose label is missing; the column, and what
     separates several labels in it."""
     names, others, separator = records.label_names, (text, pair), records.options.label_separator
-    by_column = bool(names) and set(names) <= set(records.names)
-    if by_column:
+    named = bool(names) and set(names) <= set(records.names)
+    if named:
         label = records.options.label_columns
     else:
         label = pair_column(records, others) if kind == "pairs" else records.labels(LABELS, others)
@@ -68,23 +68,24 @@ def _with_labels(
         if names and "label_columns" not in records.inherited:
             raise no_column(records, names)
         records.missing("label", LABELS, hint_of(records))
-    records.note_detected(log, text=text, pair=pair, label=None if by_column else label)
+    records.note_detected(log, text=text, pair=pair, label=None if named else label)
     records.note_unused(log, (text, pair, label, records.usual(NEGATIVES), *names))
     if label is None:
         return records, None, None
-    if by_column:
+    if named:
         records = with_columns(records, names, label, kind)
     else:
         records = with_lists(records, label, log, bare=kind == "labels")
         if kind in ("label", "labels"):
-            records = without_bits(records, label, kind)
+            before, records = records, without_bits(records, label, kind)
+            named = records is not before
     if kind == "labels" and separator is None:
         separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
 
     def written(row: Row) -> list[str]:
         return [one if isinstance(one, str) else json.dumps(one) for one in _parts(row[1].get(label), separator)]
 
-    records = without_missing(records, written, None if by_column else kind, log)
+    records = without_missing(records, written, None if named else kind, log)
     if kind == "labels" and are_numbers(one for row in records.rows for one in written(row)):
         log.note("{source}: labels are numbers; for names, write these in place of the numbers", records.source)
     return (*with_scores(records, label, log), None) if kind == "pairs" else (records, label, separator)
