@@ -64,7 +64,8 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         tag = tag if labelled else None
         rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
         note_columns(log, records.source, token=token, tag=tag)
-        records.note_unused(log, (token, tag))
+        if labelled:
+            records.note_unused(log, (token, tag))
     if labelled:
         records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
         rows = records.rows
