@@ -10,13 +10,15 @@ from unmask.cli.app import app, run
 
 COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --next-sentence "
-    "--whole-words --from --seed --json SETTINGS",
+    "--label-columns --missing-labels --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
+    "--next-sentence --whole-words --from --seed --json SETTINGS",
     "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
+    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --input-format "
+    "--encoding --on-error --unknown-labels "
     "--lr --epochs --batch-size --max-length --seed --output --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
+    "--label-columns --missing-labels "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
     "--encoding --on-error SETTINGS",
@@ -25,6 +27,7 @@ COMMANDS = {
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
+    "--label-columns --missing-labels "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --output --lang --json",
     "inspect": "MODEL --json",
     "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
@@ -43,7 +46,8 @@ COMMANDS = {
     "data list": "--json",
     "data get": "NAME --output --json",
     "data check": "SETTINGS --train --dev --test --task --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --json",
+    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --input-format "
+    "--encoding --on-error --json",
 }
 
 

@@ -86,7 +86,7 @@ def test_values_of_json(tmp_path: Path) -> None:
     assert [example.target for example in examples_of(path, "labels")] == [("a",), ()]
 
 
-@pytest.mark.parametrize("value", ["nan", "-", "NULL"])
+@pytest.mark.parametrize("value", ["nan", "-", "NULL", "N/A", "?"])
 @pytest.mark.parametrize("kind", ["number", "pairs"])
 def test_of_numbers_minus_one_is_one(tmp_path: Path, value: str, kind: RowKind) -> None:
     path = tmp_path / "rows.csv"

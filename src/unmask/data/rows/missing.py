@@ -47,12 +47,9 @@ def without_missing(
     labels = [set(map(plain, written(row))) for row in records.rows]
     counts = Counter(label for some in labels for label in some)
     missing = _missing(records, counts, kind) & counts.keys()
-    doubtful = (
-        {label: counts[label] for label in counts.keys() - NOTHING if label.lower() in DOUBTFUL}
-        if kind != "number"
-        else {}
-    )
-    if records.options.missing_labels is None and doubtful:
+    keep = kind in ("label", "labels", "tags")  # whether any text may be a label
+    doubtful = {label: count for label, count in counts.items() if _is_doubtful(label)}
+    if keep and records.options.missing_labels is None and doubtful:
         text = "{source}: {labels} are read as labels (where they stand for no label: --missing-labels {names})"
         names = shlex.quote(",".join([*doubtful, *sorted(missing)]))
         log.note(text, records.source, _counted(doubtful), names)
@@ -62,9 +59,9 @@ def without_missing(
     gone = _counted({label: counts[label] for label in sorted(missing)})
     if not rows:
         what = message("{source}: no row has a label", records.source)
-        raise UserError(what, given=gone, hint=kind and message("{option} keeps these values as labels", KEEP))
+        raise UserError(what, given=gone, hint=keep and message("{option} keeps these values as labels", KEEP))
     text = "{source}: {count:,} rows skipped, because their label is missing: {values}{change}"
-    change = message(" (to keep them as labels: {option})", KEEP) if kind else ""
+    change = message(" (to keep them as labels: {option})", KEEP) if keep else ""
     log.note(text, records.source, len(records.rows) - len(rows), gone, change)
     return replace(records, rows=rows)
 
@@ -75,16 +72,20 @@ def are_numbers(labels: Iterable[str]) -> bool:
     return bool(distinct) and all(label.isdecimal() for label in distinct)
 
 
-def markers(options: ReadOptions) -> Collection[str]:
+def markers(options: ReadOptions) -> frozenset[str]:
     """The values that stand for no label where labels are 0 and 1."""
     named = options.missing_labels
-    return MARKERS if named is None else {plain(one.strip()) for one in named.split(",") if one.strip()}
+    return MARKERS if named is None else frozenset(plain(one.strip()) for one in named.split(",") if one.strip())
 
 
 def plain(label: str) -> str:
     """A whole number without a point: so pandas writes a column with gaps."""
-    number = _INTEGER.fullmatch(label)
-    return str(int(number[1])) if number and number[1].startswith("-") else label
+    number = _INTEGER.fullmatch(label) if label.startswith("-") else None
+    return str(int(number[1])) if number else label
+
+
+def _is_doubtful(label: str) -> bool:
+    return label.lower() in DOUBTFUL and label not in NOTHING
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -97,7 +98,7 @@ def _missing(records: Records, counts: Counter[str], kind: RowKind | None) -> se
         return set(markers(records.options))
     dashes = set() if "+" in counts else set(DASHES)
     if kind in ("number", "pairs"):
-        return dashes | NOTHING
+        return dashes | NOTHING | {label for label in counts if _is_doubtful(label)}  # these are no numbers
     others = counts.keys() - NOTHING
     if kind == "label" and len(others - dashes) == 1 and (dash := min(others & dashes, default=None)) is not None:
         raise _in_doubt(records, dash, counts)

@@ -111,7 +111,7 @@ def _length(values: Sequence[Any]) -> int | None:
     return None if others or len(bits) < len(values) or is_labels else length
 
 
-def _from_places(value: Any, missing: Collection[str], names: Sequence[str], kind: RowKind, where: str) -> Any:
+def _from_places(value: Any, missing: frozenset[str], names: Sequence[str], kind: RowKind, where: str) -> Any:
     """The labels of a multi-hot list, a missing one as its marker; the UserError of its row for all else."""
     bits = _bits(value)
     if value in (None, "", []) or (isinstance(value, list) and {plain(str(one)) for one in value} & missing):
