@@ -10,8 +10,8 @@ from unmask.cli.app import app, run
 
 COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
-    "--label-columns --missing-labels --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
-    "--next-sentence --whole-words --from --seed --json SETTINGS",
+    "--label-columns --missing-labels --token-column --tag-column --scheme --input-format --encoding --on-error "
+    "--unknown-labels --next-sentence --whole-words --from --seed --json SETTINGS",
     "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --input-format "

@@ -69,13 +69,25 @@ def test_what_may_be_both_is_an_error_with_two_ways_out(tmp_path: Path, values: 
     assert labels(path, missing_labels="") == values
 
 
-@pytest.mark.parametrize("value", ["None", "null", "NA", "N/A", "unknown", "?", "unlabeled", "未标注"])
+@pytest.mark.parametrize("value", ["None", "null", "NA", "N/A", "unknown", "?", "unlabeled", "未标注", "-1"])
 def test_words_that_may_be_labels_stay_and_are_noted(tmp_path: Path, value: str) -> None:
     path = table(tmp_path, ["good", value, "bad", value])
     rows = rows_of(path)
     assert [example.label for example in rows.examples] == ["good", value, "bad", value]
     assert f"{value!r} (2)" in rows.notes[0] and "--missing-labels" in rows.notes[0]
     assert labels(path, missing_labels=value) == ["good", "bad"]
+
+
+@pytest.mark.parametrize("scores", ["0 1 -1", "0 1 2 -1", "3 -1"])
+def test_of_pairs_minus_one_beside_whole_numbers_is_asked(tmp_path: Path, scores: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text_a,text_b,label\n" + "".join(f"a,b,{score}\n" for score in scores.split()))
+    with refused(path, "'-1'", "--missing-labels=-1", "--missing-labels ''"):
+        examples_of(path, "pairs")
+    assert [example.number for example in examples_of(path, "pairs", missing_labels="")] == list(
+        map(float, scores.split())
+    )
+    assert len(examples_of(path, "pairs", missing_labels="-1")) == len(scores.split()) - 1
 
 
 def test_values_of_json(tmp_path: Path) -> None:
@@ -90,9 +102,9 @@ def test_values_of_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["number", "pairs"])
 def test_of_numbers_minus_one_is_one(tmp_path: Path, value: str, kind: RowKind) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text(f"text_a,text_b,label\na,b,-1\nc,d,{value}\ne,f,0\n")
+    path.write_text(f"text_a,text_b,label\na,b,-1\nc,d,{value}\ne,f,0.5\n")
     rows = rows_of(path, kind)
-    assert [example.number for example in rows.examples] == [-1, 0] and f"{value!r} (1)" in " ".join(rows.notes)
+    assert [example.number for example in rows.examples] == [-1, 0.5] and f"{value!r} (1)" in " ".join(rows.notes)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def without_missing(
     missing = _missing(records, counts, kind) & counts.keys()
     keep = kind in ("label", "labels", "tags")  # whether any text may be a label
     doubtful = {label: count for label, count in counts.items() if _is_doubtful(label)}
+    if any(_INTEGER.fullmatch(label) is None for label in counts.keys() - missing):
+        doubtful |= {label: counts[label] for label in sorted(counts.keys() & NEGATIVE - missing)}
     if keep and records.options.missing_labels is None and doubtful:
         text = "{source}: {labels} are read as labels (where they stand for no label: --missing-labels {names})"
         names = shlex.quote(",".join([*doubtful, *sorted(missing)]))
@@ -97,19 +99,18 @@ def _missing(records: Records, counts: Counter[str], kind: RowKind | None) -> se
     if kind is None or records.options.missing_labels is not None:
         return set(markers(records.options))
     dashes = set() if "+" in counts else set(DASHES)
+    missing = dashes | NOTHING
     if kind in ("number", "pairs"):
-        return dashes | NOTHING | {label for label in counts if _is_doubtful(label)}  # these are no numbers
-    others = counts.keys() - NOTHING
-    if kind == "label" and len(others - dashes) == 1 and (dash := min(others & dashes, default=None)) is not None:
+        missing |= {label for label in counts if _is_doubtful(label)}  # these are no numbers
+    others = counts.keys() - missing - NEGATIVE
+    if kind == "label" and len(others) == 1 and (dash := min(counts.keys() & dashes, default=None)) is not None:
         raise _in_doubt(records, dash, counts)
-    others -= dashes | NEGATIVE
     numbers = [int(number[1]) for label in others if (number := _INTEGER.fullmatch(label))]
-    missing = dashes | NOTHING | ({"-100"} if kind == "tags" else set())
-    if numbers and len(numbers) == len(others) and min(numbers) >= 0:
-        if kind == "label" and "-1" in counts and max(numbers) <= 1:
+    if kind != "number" and numbers and len(numbers) == len(others) and min(numbers) >= 0:
+        if "-1" in counts and (kind == "pairs" or (kind == "label" and max(numbers) <= 1)):
             raise _in_doubt(records, "-1", counts)
         missing |= NEGATIVE
-    return missing
+    return missing | ({"-100"} if kind == "tags" else set())
 
 
 def _in_doubt(records: Records, value: str, counts: Counter[str]) -> UserError:
