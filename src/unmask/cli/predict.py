@@ -32,7 +32,7 @@ commands = App()
 
 
 @commands.command(example="unmask predict runs/classify new.csv --output predicted.csv")
-@reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
+@reads_rows("label_column", "label_separator", "tag_column", "scheme", "span_offsets", "unknown_labels")
 def predict(
     model: FinetunedModel,
     file: Annotated[str | None, typer.Argument(help="Rows in any format; - or nothing: standard input.")] = None,
