@@ -10,8 +10,7 @@ import numpy as np
 from unmask.data.rows import leaks
 from unmask.data.rows.example import Example
 from unmask.data.rows.leaks import Finding
-from unmask.messages import message
-from unmask.tasks.span_check import AlignmentProblems, alignment_problems
+from unmask.tasks.span_check import alignment_problems
 
 PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -50,7 +49,8 @@ def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
             biasing["unknown_labels", name] = leaks.unknown_labels(examples, labels)
         problems = alignment_problems(examples)
         clear = problems.are_most or problems.unit is not None
-        (biasing if clear else others)["misaligned", name] = _misaligned(examples, problems)
+        text = problems.text(examples[0].source)
+        (biasing if clear else others)["misaligned", name] = Finding(text, problems.numbers, ((problems.first,),))
         others["duplicates", name] = leaks.duplicates(examples)
         others["ids", name] = leaks.same_ids(examples)
     if {"dev", "test"} <= parts.keys():
@@ -59,13 +59,6 @@ def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
         biasing["one_label", "train"] = leaks.one_label(train)
     found = ({key: one for key, one in some.items() if one.rows} for some in (biasing, others))
     return Check({name: _part(examples) for name, examples in parts.items()}, *found)
-
-
-def _misaligned(examples: Sequence[Example], problems: AlignmentProblems) -> Finding:
-    """The rows with spans that do not begin and end with words."""
-    text = "{file}: {count:,} of {spans:,} spans do not begin and end with words; {hint}"
-    sentence = message(text, examples[0].source, problems.count, problems.spans, problems.hint)
-    return Finding(sentence, problems.numbers, ((problems.first,),))
 
 
 def _part(examples: Sequence[Example]) -> dict[str, Any]:

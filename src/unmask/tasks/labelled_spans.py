@@ -102,8 +102,8 @@ class SpanTask(Task[list[LabelledSpan]]):
         if inexact:
             example, span = inexact[0]
             first = f"{example.location}: {example.text[span.start : span.end][:EXCERPT]!r} ({span.label})"
-            text = "{count:,} of {spans:,} spans never predicted exactly: beside them is text without a token "
-            remarks.append(message(text + "(the first: {first})", len(inexact), spans, first))
+            text = "{count:,} of {spans:,} spans cannot be predicted exactly: text without tokens beside them ({first})"
+            remarks.append(message(text, len(inexact), spans, first))
         return rows, Notes(remarks=tuple(remarks))
 
     def _inexact(self, words: Words, spans: Sequence[Span]) -> list[Span]:

@@ -46,6 +46,11 @@ class AlignmentProblems:
             return message("--span-offsets {name}: {why}", self.unit.name, read)
         return message("{why}: convert the file", read)
 
+    def text(self, file: str) -> Message:
+        """Say of a file how many spans do not align."""
+        text = "{file}: {count:,} of {spans:,} spans do not begin and end with words; {hint}"
+        return message(text, file, self.count, self.spans, self.hint)
+
 
 def alignment_problems(examples: Sequence[Example], tokenizer: Tokenizer | None = None) -> AlignmentProblems:
     """Align the spans of examples with the words of a tokenizer, without one with those of BERT's pre-tokenization.

@@ -40,11 +40,11 @@ class Unit:
     inclusive: bool = False
 
     @property
-    def title(self) -> Message:
+    def title(self) -> str:
         """What to call it in messages."""
         crlf = message("\\r\\n as one") if self.crlf else None
         inclusive = message("the end included") if self.inclusive else None
-        return message("{unit}", join([message(NAMES[self.name]), crlf, inclusive], ", "))
+        return join([message(NAMES[self.name]), crlf, inclusive], ", ")
 
 
 CHARACTERS = Unit()
@@ -189,29 +189,32 @@ class OffsetReader:
     def read(self, span: FileSpan, text: str, bounds: Sequence[int], unit: Unit, where: str) -> Bounds:
         """The characters of a span. Raises UserError for one that is not in the text, or not the text beside it."""
         place = to_characters(span.start, span.end, bounds, unit)
-        given = excerpt([span.start, span.end, span.label])
+        differs = self.compared and span.marked is not None and not _fits(span, text, bounds, unit, self.form)
+        if differs and self.detected:
+            raise UserError(
+                f"{where}: a span is not the text beside it",
+                given=f"{excerpt([span.start, span.end, span.label])}: {_both(span, text, place)}",
+                allowed="the same text, offsets counted alike in the whole file",
+                hint="--span-offsets characters reads the offsets as they are",
+            )
         if place is None:
             inside = 0 <= span.start <= span.end + unit.inclusive <= bounds[-1]
-            what = "begins or ends inside a character" if inside else "reaches beyond the text"
-            allowed = message("0 <= start <= stop <= {length:,}, in {unit}", bounds[-1], unit.title)
-            raise UserError(f"{where}: a span {what}", given=given, allowed=allowed, hint=_hints(span, text, unit))
-        self.spans += 1
-        self.moved += place != (span.start, span.end)
-        if self.compared and span.marked is not None and not _fits(span, text, bounds, unit, self.form):
-            marked, there = shorten(span.marked), shorten(text[slice(*place)])
-            if self.detected:
-                raise UserError(
-                    f"{where}: a span is not the text beside it",
-                    given=f"{given}: {marked!r} beside it, {there!r} there{_elsewhere(span.marked, text)}",
-                    allowed="the same, offsets counted alike in the whole file",
-                    hint="--span-offsets characters reads the offsets as they are",
-                )
-            self.different.append(f"{where}: {marked!r}, {there!r}")
+            raise UserError(
+                f"{where}: a span {'begins or ends inside a character' if inside else 'reaches beyond the text'}",
+                given=excerpt([span.start, span.end, span.label]),
+                allowed=message("0 <= start <= stop <= {length:,}, in {unit}", bounds[-1], unit.title),
+                hint=_hints(span, text, unit),
+            )
+        if differs:
+            self.different.append(f"{where}: {_both(span, text, place)}")
+        if unit == self.unit:  # rows with a unit of their own are not converted
+            self.spans += 1
+            self.moved += place != (span.start, span.end)
         return place
 
     def note(self) -> None:
         """Note what was converted, and what differs."""
-        if self.unit != CHARACTERS:
+        if self.unit != CHARACTERS and self.spans:
             text = (
                 "{source}: span offsets are {unit}, as the text beside them shows: {moved:,} of {spans:,} converted"
                 if self.detected
@@ -223,10 +226,12 @@ class OffsetReader:
             self.log.note(text, self.source, len(self.different), self.spans, self.different[0])
 
 
-def _elsewhere(marked: str, text: str) -> str:
-    """Where the marked text is, if that is one place."""
-    place = text.find(marked.strip())
-    return f"; it is at {place}" if place >= 0 and text.count(marked.strip()) == 1 else ""
+def _both(span: FileSpan, text: str, place: Bounds | None) -> str:
+    """The text beside a span, and the one at its offsets; and where the former is, if that is one place."""
+    start, end = place or (max(0, span.start), max(0, span.end))
+    marked = (span.marked or "").strip()
+    elsewhere = f"; {shorten(marked)!r} is at {text.index(marked)}" if text.count(marked) == 1 else ""
+    return f"{shorten(marked)!r} beside it, {shorten(text[start:end])!r} in the text{elsewhere}"
 
 
 def _hints(span: FileSpan, text: str, unit: Unit) -> list[Message]:

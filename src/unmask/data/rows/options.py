@@ -34,7 +34,7 @@ class ReadOptions:
     )
     span_offsets: SpanOffsets = setting(
         default="auto",
-        description="unit of the bounds of spans; auto: by the text beside them, where there is none characters",
+        description="unit of span offsets; auto: detected by the text beside the spans, characters where there is none",
     )
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"

@@ -205,6 +205,8 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
         content = text_in(row, text, where)
+        if (identity := text_or_none(row.get("id"))) is not None:
+            where = f"{where} (id {identity})"
         bounds, unit = reader.bounds(content, row)
         tokens = _tokens(row.get("tokens"), bounds, where)
         given = _spans(row, keys, content, where, lambda span, at: reader.read(span, content, bounds, unit, at))
