@@ -58,6 +58,8 @@ def alignment_problems(examples: Sequence[Example], tokenizer: Tokenizer | None 
     Rows with given tokens, whose spans are made of these, are left out.
     """
     some = {number: one for number, one in enumerate(examples) if one.spans and one.tokens is None}
+    if not some:
+        return AlignmentProblems(0)
     every = (tokenizer or _bert_words()).encode_batch([example.text for example in some.values()])
     words = {n: align_words(some[n].text, encoded) for n, encoded in zip(some, every, strict=True)}
     misfits = {n: wrong for n, one in some.items() if (wrong := align_spans(words[n], one.spans or ())[1])}
