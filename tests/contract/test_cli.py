@@ -10,16 +10,27 @@ from unmask.cli.app import app, run
 
 COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
-    "--label-columns --missing-labels --token-column --tag-column --scheme --input-format --encoding --on-error "
+<<<<<<< HEAD
+    "--label-columns --missing-labels --token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error "
     "--unknown-labels --next-sentence --whole-words --from --seed --json SETTINGS",
     "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --input-format "
+    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --span-offsets --input-format "
     "--encoding --on-error --unknown-labels "
     "--lr --epochs --batch-size --max-length --seed --output --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
     "--label-columns --missing-labels "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
+    "--token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --unknown-labels --json",
+=======
+    "--token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --unknown-labels "
+    "--next-sentence --whole-words --from --seed --json SETTINGS",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
+    "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
+    "--label-separator --token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error "
+    "--unknown-labels --lr --epochs --batch-size --max-length --seed --output --json",
+    "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
+    "--token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --unknown-labels --json",
+>>>>>>> 58e4409a87f7a90a019cfd3478de5dd58a95770c
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
     "--encoding --on-error SETTINGS",
     "export": "MODEL --output --format --allow-unused --json",
@@ -27,8 +38,13 @@ COMMANDS = {
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
+<<<<<<< HEAD
     "--label-columns --missing-labels "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --output --lang --json",
+    "--token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --unknown-labels --output --lang --json",
+=======
+    "--token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --unknown-labels "
+    "--output --lang --json",
+>>>>>>> 58e4409a87f7a90a019cfd3478de5dd58a95770c
     "inspect": "MODEL --json",
     "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
     "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error --seed "
@@ -46,8 +62,12 @@ COMMANDS = {
     "data list": "--json",
     "data get": "NAME --output --json",
     "data check": "SETTINGS --train --dev --test --task --text-column --pair-column --label-column "
-    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --input-format "
+<<<<<<< HEAD
+    "--label-columns --missing-labels --label-separator --token-column --tag-column --scheme --span-offsets --input-format "
     "--encoding --on-error --json",
+=======
+    "--label-separator --token-column --tag-column --scheme --span-offsets --input-format --encoding --on-error --json",
+>>>>>>> 58e4409a87f7a90a019cfd3478de5dd58a95770c
 }
 
 

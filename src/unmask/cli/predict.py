@@ -33,7 +33,14 @@ commands = App()
 
 @commands.command(example="unmask predict runs/classify new.csv --output predicted.csv")
 @reads_rows(
-    "label_column", "label_columns", "label_separator", "missing_labels", "tag_column", "scheme", "unknown_labels"
+    "label_column",
+    "label_columns",
+    "label_separator",
+    "missing_labels",
+    "tag_column",
+    "scheme",
+    "span_offsets",
+    "unknown_labels",
 )
 def predict(
     model: FinetunedModel,

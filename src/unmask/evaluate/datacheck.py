@@ -10,6 +10,7 @@ import numpy as np
 from unmask.data.rows import leaks
 from unmask.data.rows.example import Example
 from unmask.data.rows.leaks import Finding
+from unmask.tasks.span_check import alignment_problems
 
 PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -41,11 +42,15 @@ def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
     train = parts["train"]
     labels = {label for example in train for label in example.labels}
     biasing = {("contradictions", "train"): leaks.contradictions(train)}
-    others = {}
+    others: dict[tuple[str, str], Finding] = {}
     for name, examples in parts.items():
         if name != "train":
             biasing["leaks", name] = leaks.leaks(train, examples)
             biasing["unknown_labels", name] = leaks.unknown_labels(examples, labels)
+        problems = alignment_problems(examples)
+        clear = problems.are_most or problems.unit is not None
+        text = problems.text(examples[0].source)
+        (biasing if clear else others)["misaligned", name] = Finding(text, problems.numbers, ((problems.first,),))
         others["duplicates", name] = leaks.duplicates(examples)
         others["ids", name] = leaks.same_ids(examples)
     if {"dev", "test"} <= parts.keys():

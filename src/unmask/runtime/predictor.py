@@ -18,10 +18,12 @@ from unmask.data.rows.missing import for_labels
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.metrics import Scores
 from unmask.runtime.backend import Backend, Engine, infer, open_engine
 from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
+from unmask.tasks.span_check import alignment_problems
 from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
 
 
@@ -168,6 +170,10 @@ class Predictor:
             return rows
         owner = str(self.manifest.folder)
         examples, notes = check_targets(rows.examples, kind, self.task.labels, owner, options.unknown)
+        problems = alignment_problems(examples, self.tokenizer)
+        if problems.count:
+            text = "{finding} (the first: {first})"
+            notes = (*notes, message(text, problems.text(rows.source), problems.first))
         return replace(rows, examples=examples, notes=(*rows.notes, *notes))
 
     def evaluate(self, file: Any, progress: Progress = SILENT, **settings: Any) -> Scores:

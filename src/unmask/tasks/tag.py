@@ -14,9 +14,9 @@ import numpy.typing as npt
 from unmask.config import config, setting
 from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.rows.example import Span
-from unmask.tasks.alignment import Misfit, Tags, Words, chunk_bounds
+from unmask.tasks.alignment import EdgeTokens, Misfit, Tags, Words, chunk_bounds
 from unmask.tasks.crf import CRFDecoder
-from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
+from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, edge_tokens_of, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, log_softmax, split_rows
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -64,17 +64,25 @@ class TagTask(SpanTask):
     settings: Tag
     supports_rdrop = True
 
-    def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool) -> None:
-        super().__init__(settings, tokenizer, labels, tags_every_token)
+    def __init__(
+        self,
+        settings: Tag,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        tags_every_token: bool,
+        edge_tokens: EdgeTokens | None = None,
+    ) -> None:
+        super().__init__(settings, tokenizer, labels, tags_every_token, edge_tokens)
         self.tags = Tags(self.labels)
 
     @classmethod
     def build(cls, settings: Tag, tokenizer: Tokenizer, train: Examples) -> Self:
-        return cls(settings, tokenizer, cls.labels_of(train), is_plain(train))
+        return cls(settings, tokenizer, cls.labels_of(train), is_plain(train), edge_tokens_of(tokenizer, train))
 
     @classmethod
     def restore(cls, settings: Tag, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema["labels"], schema["scheme"] == "plain")
+        edge_tokens = EdgeTokens(**schema.get("edge_tokens", {}))
+        return cls(settings, tokenizer, schema["labels"], schema["scheme"] == "plain", edge_tokens)
 
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "scheme": "plain" if self.tags_every_token else "BIO"}
@@ -128,6 +136,8 @@ class TagTask(SpanTask):
                 first, end = int(offsets[start, 0]), int(offsets[stop - 1, 1])
                 part = texts[numbers[row]].example.text[first:end]
                 result[numbers[row]].append(LabelledSpan(self.labels[(tag - 1) // 2], part, first, end, score))
+        for number, own in words.items():
+            result[number] = self.with_edge_tokens(result[number], own, texts[number].example.text)
         return result
 
 

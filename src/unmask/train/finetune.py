@@ -23,6 +23,8 @@ from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
+from unmask.tasks.span_check import check_alignment
+from unmask.tasks.task import Notes
 from unmask.train import transfer
 from unmask.train.dev_metrics import evaluate
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
@@ -134,7 +136,7 @@ class FinetuneTrainer(Trainer):
         encoded, self.notes = self.task.encode(self.rows.train)
         check_rows(self.rows.train, encoded)
         self.dev_rows, dev_notes = self.task.encode([row.keep_labels(self.task.labels) for row in self.rows.dev])
-        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks):
+        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks, *self._alignment(dev_notes)):
             console.note(remark)
         self.metric = f"{self.task.name}.{self.task.metric}"
         self.higher_is_better = not figure_of(self.metric).lower_is_better
@@ -151,6 +153,13 @@ class FinetuneTrainer(Trainer):
         self.run.check_inputs(model=self.opened.sha256, **sums)
         self.run.write_facts(checked=dict(rows.checked))
         write_split(data, rows, self.run.folder)
+
+    def _alignment(self, dev_notes: Notes) -> list[str]:
+        """Notes on files whose spans fit the words better in another unit of offsets. Raises UserError for a file of
+        which most spans fit none."""
+        files = [(self.rows.train, self.notes)] + ([(self.rows.dev, dev_notes)] if self.recipe.data.dev else [])
+        wrong = [rows for rows, notes in files if self.task.kind == "tags" and notes.remarks]
+        return [note for rows in wrong if (note := check_alignment(rows, self.opened.tokenizer)) is not None]
 
     def init_weights(self, progress: Progress) -> None:
         """Record where the weights come from: they are loaded with the learner."""

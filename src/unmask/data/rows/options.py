@@ -10,6 +10,7 @@ from unmask.data.textfiles import OnError
 Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
+SpanOffsets = Literal["auto", "characters", "utf-16", "bytes"]
 
 
 @config
@@ -38,6 +39,10 @@ class ReadOptions:
     )
     scheme: Literal["auto", SchemeName] = setting(
         default="auto", description="tag scheme of CoNLL; auto: detected and reported"
+    )
+    span_offsets: SpanOffsets = setting(
+        default="auto",
+        description="unit of span offsets; auto: detected by the text beside the spans, characters where there is none",
     )
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"
