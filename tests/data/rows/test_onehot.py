@@ -132,3 +132,11 @@ def test_numbers_of_classes_are_labels_and_noted(tmp_path: Path) -> None:
         rows = rows_of(path, "labels")
         assert [example.target for example in rows.examples] == [("0", "4"), ("1",), ()]
         assert "numbers" in " ".join(rows.notes)
+
+
+def test_labels_that_are_called_0_and_1(tmp_path: Path) -> None:
+    """As the parts of a split are written."""
+    path = tmp_path / "rows.jsonl"
+    for cells in ([["0"], ["1"]], [["0", "1"], ["1", "0"]], [["1"], ["0", "1"], []]):
+        path.write_text("".join(json.dumps({"text": f"text {n}", "label": one}) + "\n" for n, one in enumerate(cells)))
+        assert [example.target for example in examples_of(path, "labels")] == [tuple(sorted(one)) for one in cells]

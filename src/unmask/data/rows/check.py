@@ -10,8 +10,6 @@ from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message
 
-SHOWN = 5  # labels in a message
-
 
 def check_targets(
     examples: Sequence[Example], kind: RowKind, labels: Iterable[str], of: str, unknown: UnknownLabels = "stop"
@@ -63,12 +61,12 @@ def check_targets(
 def check_pairs(examples: Sequence[Example]) -> None:
     """Raises UserError where rows are not all pairs, their labels are words, or not all of them or none have scores."""
     check_two_texts(examples)
-    words = Counter(example.label for example in examples if example.label is not None)
+    words = {example.label for example in examples if example.label is not None}
     if words:
         raise UserError(
             "{source}: labels in words do not say how alike two texts are",
             examples[0].source,
-            given=", ".join(f"{label} ({count:,})" for label, count in words.most_common(SHOWN)),
+            given=listed(sorted(words)),
             allowed="pairs that belong together, or numbers",
             hint=[
                 message("keep only the rows whose texts belong together; others may stand in a column negative"),

@@ -107,8 +107,8 @@ def _length(values: Sequence[Any]) -> int | None:
     if any(len(set(one)) < len(one) for one in bits) and 2 * len(bits) > len(values):
         return length
     all_texts = all(isinstance(one, list) and all(isinstance(part, str) for part in one) for one in values)
-    is_labels = all_texts and length > 1  # labels that are called "0" and "1"
-    return None if others or len(bits) < len(values) or is_labels else length
+    # texts in lists are labels that are called "0" and "1"
+    return None if others or len(bits) < len(values) or all_texts else length
 
 
 def _from_places(value: Any, missing: frozenset[str], names: Sequence[str], kind: RowKind, where: str) -> Any:

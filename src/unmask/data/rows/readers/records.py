@@ -34,8 +34,7 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "questions"]
-# a header, and below it a field that holds a list
-_LISTS = re.compile(r"""([^\n]*[,;\t][^\n]*)\n[^\n]*[,;\t"]\s*(?:[\[({]\s*['"\d\[({\]]|array\()""")
+_LIST = re.compile(r"""[,;\t"] *(?:[\[({]\s*['"\d\[({\]]|array\()""")  # a field that holds a list as text
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
 
 
@@ -121,19 +120,19 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
     if not file.head or named in ("csv", "tsv", "conll", "parquet"):
         return None
     text = file.opening(encoding)
-    if form == "tokens" and (table := _LISTS.match(text)):
-        names = {name.strip('" \r').lower() for name in re.split("[,;\t]", table[1])}
+    header, _, rest = text.partition("\n")
+    if form == "tokens" and _LIST.search("," + rest.partition("\n")[0]):
+        names = {name.strip('" \r').lower() for name in re.split("[,;\t]", header)}
         texts, lists = {*columns.TOKENS, *columns.TEXTS}, {*columns.TAGS, *columns.SPANS}
         if names & texts and names & lists:
-            return "tsv" if "\t" in table[1] else "csv"
+            return "tsv" if "\t" in header else "csv"
     if _ARRAY.match(text):
         return "json"
     if _OBJECT.match(text):
         return "jsonl"
     # a table, where the first line is a header that names a text and a label, or two texts
-    line = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=line.count)
-    names = {name.strip().strip('"').lower() for name in line.split(delimiter)}
+    delimiter = max(DELIMITERS, key=header.count)
+    names = {name.strip().strip('"').lower() for name in header.split(delimiter)}
     labelled = not names.isdisjoint(columns.TEXTS) and not names.isdisjoint(columns.LABELS)
     is_header = len(names) > 1 and (labelled or any(names >= set(both) for both in columns.PAIRS))
     if form == "tokens" or named not in (None, "txt") or not is_header:
