@@ -82,15 +82,15 @@ def test_a_file_of_which_most_spans_fit_no_word_is_not_trained_on(pretrained: Pa
     }
 
 
-def test_a_dev_file_is_looked_at_as_well(pretrained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_other_files_are_looked_at_as_well(pretrained: Path, tmp_path: Path, part: str) -> None:
     fine = tmp_path / "train.jsonl"
     rows = sentences()
     fine.write_text("\n".join(json.dumps({"text": text, "spans": spans}) for text, spans in rows), encoding="utf-8")
-    dev = doccano(tmp_path / "dev.jsonl", rows[:9])
-    with refused(dev, "18 of 18", "--span-offsets utf-16"):
-        finetune(
-            overrides=SMALL, model=pretrained, task="tag", train=fine, dev=dev, output=tmp_path / "run", progress=SILENT
-        )
+    given: dict[str, Any] = {"model": pretrained, "task": "tag", "train": fine, "output": tmp_path / "run"}
+    given[part] = doccano(tmp_path / "other.jsonl", rows[:9])
+    with refused(given[part], "18 of 18", "--span-offsets utf-16"):
+        finetune(overrides=SMALL, progress=SILENT, **given)
 
 
 def test_a_few_spans_that_do_not_fit_are_noted(

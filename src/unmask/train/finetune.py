@@ -157,9 +157,13 @@ class FinetuneTrainer(Trainer):
     def _alignment(self, dev_notes: Notes) -> list[str]:
         """Notes on files whose spans fit the words better in another unit of offsets. Raises UserError for a file of
         which most spans fit none."""
-        files = [(self.rows.train, self.notes)] + ([(self.rows.dev, dev_notes)] if self.recipe.data.dev else [])
-        wrong = [rows for rows, notes in files if self.task.kind == "tags" and notes.remarks]
-        return [note for rows in wrong if (note := check_alignment(rows, self.opened.tokenizer)) is not None]
+        if self.task.kind != "tags":
+            return []
+        data, rows = self.recipe.data, self.rows
+        files = [rows.train] if self.notes.remarks else []
+        files += [rows.dev] if data.dev and dev_notes.remarks else []
+        files += [rows.test] if data.test and rows.test else []
+        return [note for one in files if (note := check_alignment(one, self.opened.tokenizer)) is not None]
 
     def init_weights(self, progress: Progress) -> None:
         """Record where the weights come from: they are loaded with the learner."""

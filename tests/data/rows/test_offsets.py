@@ -189,3 +189,14 @@ def test_what_was_set_for_another_file_yields_to_the_text_beside_spans() -> None
     assert inherit(row("accents", "utf-16", key=None)) == SPANS["accents"]
     (example,) = read([row("accents", "utf-16", key=None)], span_offsets="utf-16").examples
     assert inherit(row_of(example)) == SPANS["accents"], "rows that this package wrote say how they are counted"
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"), [("\U0001f600 Anna", True), ("Anna \U0001f600", False), ("王 Anna é", False)]
+)
+def test_what_cannot_be_told_is_noted(text: str, noted: bool) -> None:
+    start = text.index("Anna")
+    plain = {"text": text, "spans": [[start, start + 4, "X"]]}
+    assert words(read([plain]).examples[0]) == ("Anna",) == words(read([plain], span_offsets="characters").examples[0])
+    assert ("--span-offsets" in " ".join(read([plain]).notes)) == noted
+    assert not read([plain], span_offsets="characters").notes

@@ -106,6 +106,7 @@ def to_characters(start: int, end: int, bounds: Sequence[int], unit: Unit) -> Bo
     return first, last
 
 
+_TWO_UNITS = re.compile("[\U00010000-\U0010ffff]")
 _BLANK, _MARKS = re.compile(r"(?:\s|\\[nrt])+"), re.compile(r"(?:\s|\\[nrt]|##|[\u2581\u0120])+")
 Form = Callable[[str], str]
 
@@ -150,13 +151,14 @@ class OffsetReader:
 
     def __init__(self, source: str, option: SpanOffsets, inherited: bool, rows: Sequence[MarkedRow], log: ReadLog):
         self.source, self.log = source, log
-        self.spans = self.moved = 0
+        self.spans = self.moved = self.doubtful = 0
         self.different: list[str] = []
         self.form: Form = _exact
         rows = self._trusted(rows)
         self.detected = option == "auto" or (inherited and bool(rows))
         self.unit = CHARACTERS if option == "auto" else Unit(option)
         self.compared = bool(rows)
+        self.guessed = option == "auto" and not rows
         if self.detected and rows:
             self.unit, self.form, self.compared = self._agreed(rows)
 
@@ -210,6 +212,7 @@ class OffsetReader:
         if unit == self.unit:  # rows with a unit of their own are not converted
             self.spans += 1
             self.moved += place != (span.start, span.end)
+            self.doubtful += self.guessed and _TWO_UNITS.search(text, 0, place[1]) is not None
         return place
 
     def note(self) -> None:
@@ -221,6 +224,9 @@ class OffsetReader:
                 else "{source}: span offsets read as {unit}: {moved:,} of {spans:,} converted to characters"
             )
             self.log.note(text, self.source, self.unit.title, self.moved, self.spans)
+        if self.doubtful:
+            text = "{source}: offsets of {count:,} spans after an emoji read as characters (to change: --span-offsets)"
+            self.log.note(text, self.source, self.doubtful)
         if self.different:
             text = "{source}: {count:,} of {spans:,} spans are not the text beside them (the first: {first})"
             self.log.note(text, self.source, len(self.different), self.spans, self.different[0])
