@@ -194,7 +194,7 @@ class Trainer(ABC):
         if compiles_blocks(self.learner, self.batches, self.settings, self.world):
             self.plain.encoder.compiled_block = compile_block()
         steps: list[Step] = []  # since the last row of the log
-        shown = 0.0
+        shown: float | None = None
         self.wrapped.train()
         loop = train_steps(self.wrapped, self.optimizer, self.batches, self.settings, self.state, self.seed, self.world)
         with interruptible() as stop, closing(loop):
@@ -207,6 +207,9 @@ class Trainer(ABC):
                     self.ema.update(step.previous_progress, step.progress)
                 text = "{speed:,.0f} tokens/s  {step}"
                 progress.show(message(text, _tokens_per_second(steps), self.describe(step)))
+                if shown is None:
+                    shown = step.previous_progress
+                    progress.resume(shown)
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if sum(one.step_seconds for one in steps) >= LOG_EVERY or step.progress >= 1:
