@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -178,7 +179,7 @@ class Speed:
         """
         first, before = self._samples[0]
         times = [*(when for when, _ in self._samples), self.last]
-        pause = min(now - self.last, max(b - a for a, b in zip(times, times[1:], strict=False)))
+        pause = min(now - self.last, max(b - a for a, b in pairwise(times)))
         spent = now - pause - first
         speed = (self.done - before) / spent if spent > 0 else 0.0
         return speed, speed * pause

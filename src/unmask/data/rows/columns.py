@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NoReturn
 
+from unmask.advice import option, to_change
 from unmask.data.rows.options import ReadOptions
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog, shorten
@@ -76,7 +77,7 @@ class Records:
         raise UserError(
             f"{self.source} has no column {name!r}",
             allowed=", ".join(self.names),
-            hint=[did_you_mean(suggest(name, self.names)), f"--{role}-column NAME"],
+            hint=[did_you_mean(suggest(name, self.names)), option(f"{role}_column", "NAME")],
         )
 
     def usual(self, usual: Iterable[str], other_than: Collection[str | None] = ()) -> str | None:
@@ -97,7 +98,7 @@ class Records:
             usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
-            hint=message("--{role}-column NAME; a file without a header needs one, such as text,label", role),
+            hint=[option(f"{role}_column", "NAME"), "a file without a header needs one, such as text,label"],
         )
 
     def texts(self) -> tuple[str, str | None]:
@@ -142,8 +143,8 @@ def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None
     """Note which columns are read, by role."""
     found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
     if found:
-        change = ", ".join(f"--{role}-column" for role in found)
-        log.note("{source}: {columns} (to change: {options})", source, join(found.values(), ", "), change)
+        options = [option(f"{role}_column") for role in found]
+        log.note(to_change("{source}: {columns}", source, join(found.values(), ", "), by=options))
 
 
 def text_in(row: Mapping[str, Any], column: str, where: str) -> str:
