@@ -53,7 +53,7 @@ def test_and_told_to_programs(command, rows: dict[str, Path]) -> None:
 
 def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["clean"])
-    assert done.code == 0 and "no problem that would bias" in done.out
+    assert done.code == 0 and "labels" in done.out and done.out.count(" ok ") >= 6 and "!" not in done.out
     tags = rows["clean"].with_suffix(".conll")
     tags.write_text("Ada\tB-PER\nis\tO\n\nBob\tB-PER\n")
     done = command("data", "check", "--train", tags, "--task", "tag")

@@ -60,6 +60,7 @@ class ReadLog:
         self.skipped = 0
         self.first: UserError | None = None
         self.remarks: list[str] = []
+        self.columns: dict[str, str | int] = {}  # by role: those that are read
 
     def note(self, text: str, *values: object) -> None:
         """Add a message (or its template and values) for people."""

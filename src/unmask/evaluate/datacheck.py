@@ -1,17 +1,33 @@
 """Labelled files before anything is trained on them: what they hold, and what in them would bias a result."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from unmask.data.rows import leaks
 from unmask.data.rows.example import Example
 from unmask.data.rows.leaks import Finding
+from unmask.evaluate.labelchecks import label_findings, unlike_spellings
+from unmask.evaluate.textchecks import number_findings, text_findings
 
 PERCENTILES = (0, 5, 50, 95, 100)
+ONLY_TRAIN = ("single_rows", "joined_labels")  # where the other files show nothing new
+CHECKED = {  # what is looked at, and the kinds of findings that belong to it
+    "leaks between the files": ("leaks", "leaks_of_dev"),
+    "repeated texts": ("duplicates",),
+    "contradictions": ("contradictions",),
+    "labels": (
+        *("unknown_labels", "unlike_spellings", "one_label", "spellings", "headers", "swapped", "own_labels"),
+        *("joined_labels", "nearly_one_label", "single_rows", "placeholders"),
+    ),
+    "numbers": ("one_number", "counting_numbers"),
+    "spans": ("misaligned", "no_spans"),
+    "sentences": ("lone_tokens", "one_sentence"),
+    "ids": ("ids",),
+    "texts": ("counting", "numbers", "same_text", "equal_texts", "cut"),
+    "encoding": ("damaged", "markup"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,19 +49,41 @@ class Check:
             for findings in (self.biasing, self.others)
             for (kind, part), finding in findings.items()
         ]
-        return {"parts": self.parts, "problems": problems, "biased": bool(self.biasing)}
+        checked = {title: sorted({kind for kind, _ in found}) for title, found in self.checked}
+        return {"parts": self.parts, "checked": checked, "problems": problems, "biased": bool(self.biasing)}
+
+    @property
+    def checked(self) -> Iterator[tuple[str, dict[tuple[str, str], Finding]]]:
+        """What was looked at in these files, each with its findings by (kind, part)."""
+        every, rest = {**self.biasing, **self.others}, dict(self.biasing | self.others)
+        targets = {name for part in self.parts.values() for name in part["targets"]}
+        absent = {"leaks between the files": len(self.parts) < 2, "contradictions": not targets - {"answers"}}
+        absent |= {"labels": not targets & {"labels", "spans"}, "numbers": "numbers" not in targets}
+        absent |= {"spans": "spans" not in targets, "sentences": "tokens" not in targets}
+        for title, kinds in CHECKED.items():
+            found = {key: one for key, one in every.items() if key[0] in kinds}
+            rest = {key: one for key, one in rest.items() if key not in found}
+            if found or not absent.get(title):
+                yield title, found
+        if rest:
+            yield "others", rest
 
 
-def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
-    """parts: train, and dev and test where they are given; none is empty."""
+def check_data(parts: Mapping[str, Sequence[Example]], names: Collection[str] = ()) -> Check:
+    """parts: train, and dev and test where they are given; none is empty. names: of columns that options name."""
     train = parts["train"]
     labels = {label for example in train for label in example.labels}
     biasing = {("contradictions", "train"): leaks.contradictions(train)}
-    others = {}
+    others: dict[tuple[str, str], Finding] = {}
     for name, examples in parts.items():
         if name != "train":
             biasing["leaks", name] = leaks.leaks(train, examples)
             biasing["unknown_labels", name] = leaks.unknown_labels(examples, labels)
+            biasing["unlike_spellings", name] = unlike_spellings(train, examples)
+        for findings in (label_findings(examples, names), number_findings(examples), text_findings(examples)):
+            for kind, is_biasing, finding in findings:
+                if kind not in ONLY_TRAIN or name == "train":
+                    (biasing if is_biasing else others)[kind, name] = finding
         others["duplicates", name] = leaks.duplicates(examples)
         others["ids", name] = leaks.same_ids(examples)
     if {"dev", "test"} <= parts.keys():
@@ -60,11 +98,25 @@ def _part(examples: Sequence[Example]) -> dict[str, Any]:
     """What one file holds; labels of rows, or of their spans."""
     counts = Counter(label for one in examples if one.spans is None for label in one.labels)
     counts.update(span.label for one in examples for span in one.spans or ())
-    lengths = [len(example.text) + len(example.pair or "") for example in examples]
-    shown = np.percentile(lengths, PERCENTILES, method="nearest").tolist()
+    lengths = sorted(len(example.text) + len(example.pair or "") for example in examples)
+    last = len(lengths) - 1
     return {
         "file": examples[0].source,
         "rows": len(examples),
+        "targets": _targets(examples),
         "labels": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
-        "characters": {f"p{percentile}": int(value) for percentile, value in zip(PERCENTILES, shown, strict=True)},
+        "characters": {f"p{percentile}": lengths[round(last * percentile / 100)] for percentile in PERCENTILES},
     }
+
+
+def _targets(examples: Sequence[Example]) -> list[str]:
+    """What is true of the rows: labels, numbers, spans, answers; tokens, where the file has them."""
+    first = examples[0]
+    is_there = {
+        "labels": first.label is not None or first.label_set is not None,
+        "numbers": first.number is not None,
+        "spans": first.spans is not None,
+        "answers": first.answers is not None,
+        "tokens": first.tokens is not None,
+    }
+    return [name for name, present in is_there.items() if present]

@@ -121,12 +121,18 @@ class Records:
 
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
+        log.columns |= {role: name for role, name in columns.items() if name is not None}
         found = {
             role: name
             for role, name in columns.items()
             if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
         }
         note_columns(log, self.source, **found)
+
+    @property
+    def extra(self) -> set[str | None]:
+        """The columns that tell of a row what is neither text nor label: its id, its group, a negative."""
+        return {self.usual(IDS), self.usual(GROUPS), self.usual(NEGATIVES)}
 
     def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
         """Line and row -> id, group and place of an example."""
@@ -141,6 +147,7 @@ class Records:
 
 def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None:
     """Note which columns are read, by role."""
+    log.columns |= {role: name for role, name in columns.items() if name is not None}
     found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
     if found:
         options = [option(f"{role}_column") for role in found]
