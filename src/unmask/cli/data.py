@@ -95,8 +95,9 @@ def check_data(
     rows = {name: read_rows(path, ReadOptions(**reading), kind) for name, path in files.items() if path is not None}
     for part in rows.values():
         console.notes(part.notes)
+    notes = {name: part.notes for name, part in rows.items()}
     named = {value for name, value in reading.items() if name.endswith("_column") and isinstance(value, str)}
-    found = check_data({name: part.examples for name, part in rows.items()}, named)
+    found = check_data({name: part.examples for name, part in rows.items()}, named, notes)
     columns = {name: {"read": part.columns, "not_used": part.unused} for name, part in rows.items()}
     print_result(as_json, {**found.to_dict(), "columns": columns}, lambda _: _show_check(found, rows["train"]))
     if found.biasing:
@@ -124,7 +125,7 @@ def _show_check(found: "Check", train: "Rows") -> None:
         for finding in findings.values():
             console.print_text("{mark}{finding} (the first: {first})", marked, finding.text, finding.places)
     if found.biasing:
-        console.print_text("What is marked by ! biases a result.")
+        console.print_text(message("What is marked by ! biases a result."))
 
 
 def _result(findings: "Mapping[tuple[str, str], Finding]") -> str:

@@ -8,9 +8,12 @@ from typing import Any
 from unmask.data.rows import leaks
 from unmask.data.rows.example import Example
 from unmask.data.rows.leaks import Finding
+from unmask.data.rows.questions import FIRST, MOVED
 from unmask.evaluate.labelchecks import label_findings, unlike_spellings
 from unmask.evaluate.textchecks import number_findings, text_findings
+from unmask.messages import Message, message
 
+NO_NOTES: Mapping[str, Sequence[str]] = {}
 PERCENTILES = (0, 5, 50, 95, 100)
 ONLY_TRAIN = ("single_rows", "joined_labels")  # where the other files show nothing new
 CHECKED = {  # what is looked at, and the kinds of findings that belong to it
@@ -23,6 +26,7 @@ CHECKED = {  # what is looked at, and the kinds of findings that belong to it
     ),
     "numbers": ("one_number", "counting_numbers"),
     "spans": ("misaligned", "no_spans"),
+    "answers": ("answers_moved",),
     "sentences": ("lone_tokens", "one_sentence"),
     "ids": ("ids",),
     "texts": ("counting", "numbers", "same_text", "equal_texts", "cut"),
@@ -45,8 +49,8 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
         problems = [
-            {"kind": kind, "part": part, "is_biasing": findings is self.biasing, **finding.to_dict()}
-            for findings in (self.biasing, self.others)
+            {"kind": kind, "part": part, "is_biasing": biasing, "text": finding.text, **finding.to_dict()}
+            for biasing, findings in ((True, self.biasing), (False, self.others))
             for (kind, part), finding in findings.items()
         ]
         checked = {title: sorted({kind for kind, _ in found}) for title, found in self.checked}
@@ -59,7 +63,11 @@ class Check:
         targets = {name for part in self.parts.values() for name in part["targets"]}
         absent = {"leaks between the files": len(self.parts) < 2, "contradictions": not targets - {"answers"}}
         absent |= {"labels": not targets & {"labels", "spans"}, "numbers": "numbers" not in targets}
-        absent |= {"spans": "spans" not in targets, "sentences": "tokens" not in targets}
+        absent |= {
+            "answers": "answers" not in targets,
+            "spans": "spans" not in targets,
+            "sentences": "tokens" not in targets,
+        }
         for title, kinds in CHECKED.items():
             found = {key: one for key, one in every.items() if key[0] in kinds}
             rest = {key: one for key, one in rest.items() if key not in found}
@@ -69,8 +77,11 @@ class Check:
             yield "others", rest
 
 
-def check_data(parts: Mapping[str, Sequence[Example]], names: Collection[str] = ()) -> Check:
-    """parts: train, and dev and test where they are given; none is empty. names: of columns that options name."""
+def check_data(
+    parts: Mapping[str, Sequence[Example]], names: Collection[str] = (), notes: Mapping[str, Sequence[str]] = NO_NOTES
+) -> Check:
+    """parts: train, and dev and test where they are given; none is empty. names: of columns that options name. notes:
+    of reading each part."""
     train = parts["train"]
     labels = {label for example in train for label in example.labels}
     biasing = {("contradictions", "train"): leaks.contradictions(train)}
@@ -84,6 +95,7 @@ def check_data(parts: Mapping[str, Sequence[Example]], names: Collection[str] = 
             for kind, is_biasing, finding in findings:
                 if kind not in ONLY_TRAIN or name == "train":
                     (biasing if is_biasing else others)[kind, name] = finding
+        others["answers_moved", name] = _answers_moved(notes.get(name, ()))
         others["duplicates", name] = leaks.duplicates(examples)
         others["ids", name] = leaks.same_ids(examples)
     if {"dev", "test"} <= parts.keys():
@@ -92,6 +104,16 @@ def check_data(parts: Mapping[str, Sequence[Example]], names: Collection[str] = 
         biasing["one_label", "train"] = leaks.one_label(train)
     found = ({key: one for key, one in some.items() if one.rows} for some in (biasing, others))
     return Check({name: _part(examples) for name, examples in parts.items()}, *found)
+
+
+def _answers_moved(notes: Sequence[str]) -> Finding:
+    """What reading notes of answers that do not stand where the file says."""
+    moved = [note.values for note in notes if isinstance(note, Message) and note.template in (MOVED, FIRST)]
+    if not moved:
+        return Finding()
+    count = sum(one["count"] for one in moved)
+    text = "{file}: {count:,} answers are not at the place that the file says, or occur several times"
+    return Finding(message(text, moved[0]["source"], count), tuple(range(count)), ((str(moved[0]["first"]),),))
 
 
 def _part(examples: Sequence[Example]) -> dict[str, Any]:

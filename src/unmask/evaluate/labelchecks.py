@@ -161,7 +161,7 @@ def _joined(examples: Sequence[Example], counts: Mapping[str, int]) -> Found:
         text = "{file}: {count:,} rows have several labels in one: {labels}; such rows are for the task multilabel"
         yield (
             "joined_labels",
-            True,
+            False,
             finding(message(text, examples[0].source, len(numbers), _listed(list(joined))), examples, numbers),
         )
 

@@ -14,7 +14,8 @@ from unmask.messages import message
 CUT_ROWS, CUT_SHARE, CUT_RATIO, CUT_NEAR, CUT_LEAST = 5, 0.01, 5, 10, 50
 LONE_SENTENCE = 100  # tokens in a file that is one sentence
 REMARKABLE = 0.01  # of the rows: markup or damaged characters
-_TAG = r"</?(?:p|br|div|span|a|b|i|u|li|ul|ol|td|tr|th|table|font|img|h[1-6]|strong|em|script|style)(?:\s[^<>]*=[^<>]*)?\s?/?>"
+_NAMES = "p|br|div|span|a|b|i|u|li|ul|ol|td|tr|th|table|font|img|h[1-6]|strong|em|script|style"
+_TAG = rf"</?(?:{_NAMES})(?:\s[^<>]*=[^<>]*)?\s?/?>"
 MARKUP = re.compile(rf"{_TAG}|&(?:amp|lt|gt|quot|nbsp|apos|#\d{{2,5}}|#x[0-9a-f]{{2,4}});", re.IGNORECASE)
 # UTF-8 read as Latin-1 or Windows-1252, GBK read as UTF-8, and what stands for characters that could not be read
 DAMAGED = re.compile(
