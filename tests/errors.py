@@ -16,7 +16,7 @@ def as_keyword(option: str) -> str:
     if not option.startswith("--"):
         return option
     name, _, value = option.removeprefix("--").partition(" ")
-    keyword = {"input-format": "format"}.get(name, name.replace("-", "_"))
+    keyword = {"input-format": "format", "lang": "language"}.get(name, name.replace("-", "_"))
     return f"{keyword}={value if value.isupper() else repr(value)}" if value else keyword
 
 
