@@ -101,7 +101,7 @@ def test_another_encoding_is_named_with_the_option_that_reads_it(
 ) -> None:
     path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
     error = refusal(path, f"{path}, line 2", "UTF-8")
-    assert f"--encoding {guess} " in error.facts["hint"]
+    assert f"encoding={guess if guess.isupper() else repr(guess)} " in error.facts["hint"]
     assert list(open_text(path, encoding=guess)) == [(1, "plain"), (2, text)]
 
 
@@ -109,7 +109,7 @@ def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"), "a.txt, line 3", "UTF-8")
     assert "position 4" in error.facts["given"]
     damaged = refusal(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]), "b.txt, line 1")
-    assert "UTF-8" in damaged.facts["hint"] and "--encoding" not in damaged.facts["hint"]
+    assert "UTF-8" in damaged.facts["hint"] and "encoding=" not in damaged.facts["hint"]
 
 
 def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:

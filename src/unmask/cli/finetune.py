@@ -10,7 +10,7 @@ import typer
 
 from unmask import console
 from unmask.cli.common import options
-from unmask.cli.common.help import App
+from unmask.cli.common.help import KEYS, App
 from unmask.cli.common.output import print_result, scores_table
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
@@ -31,7 +31,7 @@ commands = App()
 def finetune(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE] [KEY.SUB=VALUE]...", help="Recipe file or task name; settings to replace."),
+        typer.Argument(metavar=f"[RECIPE] {KEYS}", help="Recipe file or task name; settings to replace."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
     task: Annotated[str | None, options.TASK] = None,

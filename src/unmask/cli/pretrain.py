@@ -59,7 +59,7 @@ def _show(result: "PretrainResult") -> None:
 
     heldout, before = result.heldout_figures, result.heldout_before
     facts: dict[str, object] = {}
-    following = "finetune --model {model} --train FILE"
+    following = "unmask finetune --model {model} --train FILE"
     if "masked.loss" in heldout:
         facts["held-out loss"] = message(
             "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram_loss:.2f}, uniform "
@@ -68,7 +68,7 @@ def _show(result: "PretrainResult") -> None:
             result,
         )
         mask = Tokenizer.from_pretrained(result.model).mask_token
-        following = f"fill {{model}} 'A text with a {mask} in it.'"
+        following = f"unmask fill {{model}} 'A text with a {mask} in it.'"
     if before is not None and "masked.loss" in before:
         facts["before"] = message("{heldout[masked.loss]:.2f} nats per masked token", before)
     if "next_sentence.loss" in heldout:
@@ -78,5 +78,5 @@ def _show(result: "PretrainResult") -> None:
             heldout,
         )
     facts["model"] = message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6)
-    facts["next"] = f"unmask {following.format(model=shlex.quote(str(result.model)))}"
+    facts["next"] = following.format(model=shlex.quote(str(result.model)))
     console.facts(facts)

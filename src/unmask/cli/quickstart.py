@@ -16,11 +16,12 @@ commands = App()
 @commands.command(example="unmask quickstart --task reviews --budget 10m --output runs/reviews")
 @reads_rows("label_separator")
 def quickstart(
-    task: Annotated[
+    job: Annotated[
         str | None,
         typer.Option(
+            "--task",
             help="en: topics (Reuters news), reviews (of films); zh: pos (parts of speech), reviews (of products); "
-            "with your own files: classify, tag. [default: the first]"
+            "with your own files: classify, tag. [default: the first]",
         ),
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh: language of data, messages and report.")] = "en",
@@ -43,7 +44,7 @@ def quickstart(
     from unmask.quickstart import quickstart as run
 
     request = Request(
-        task=task,
+        task=job,
         budget=budget,
         output=output,
         text=tuple(text or ()),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask import console
+from unmask.advice import advise, option
 from unmask.data import encodings
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
@@ -48,17 +49,18 @@ _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 class ReadLog:
     """Collects what reading a file runs into: notes for people, and rows that cannot be used.
 
-    on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: which
-    option says so, empty where there is none.
+    on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: the
+    setting that says so, empty where there is none.
     """
 
-    def __init__(self, on_error: OnError = "stop", option: str = "--on-error") -> None:
+    def __init__(self, on_error: OnError = "stop", option: str = "on_error") -> None:
         if on_error not in ("stop", "skip"):
             raise UserError(f"on_error cannot be {on_error!r}", allowed="stop, skip")
         self.on_error, self.option = on_error, option
         self.skipped = 0
         self.first: UserError | None = None
         self.remarks: list[str] = []
+        self.columns: dict[str, str | int] = {}  # by role: those that are read
 
     def note(self, text: str, *values: object) -> None:
         """Add a message (or its template and values) for people."""
@@ -70,8 +72,9 @@ class ReadLog:
         """Leave out a row (or line, or file) that cannot be used. Raises `error` where such rows are not left out."""
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
-            if self.option not in hint:
-                error.facts["hint"] = join([hint, message("{option} skip ignores such rows", self.option)], "\n")
+            skip = option(self.option, "skip") if self.option else None
+            if skip is not None and skip not in hint:
+                error.facts["hint"] = join([hint, advise("{option} ignores such rows", skip)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error

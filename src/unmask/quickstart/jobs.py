@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unmask.advice import option
 from unmask.console import Progress
 from unmask.data.corpus import documents as corpus
 from unmask.data.public import datasets as public
@@ -82,7 +83,7 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        own = {"--text": self.text, "--train": self.train, "--test": self.test}
+        own = {option(name) or name: getattr(self, name) for name in ("text", "train", "test")}
         missing = [name for name, value in own.items() if not value]
         if 0 < len(missing) < len(own) or (missing and self.read_options != ReadOptions()):
             raise UserError("your own files need {options}", ", ".join(own), given=f"missing: {', '.join(missing)}")
@@ -91,7 +92,7 @@ class Request:
         jobs = [name for language, name in JOBS if language == self.language]
         allowed = OWN_TASKS if self.own_files else jobs
         if self.task is not None and self.task not in allowed:
-            others = [f"--lang {language}" for language, name in JOBS if name == self.task]
+            others = [option("lang", language, python="language") for language, name in JOBS if name == self.task]
             raise UserError(
                 "{task} is not a task of the quick start",
                 self.task,

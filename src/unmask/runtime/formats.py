@@ -124,7 +124,7 @@ class SpanFormat(Format):
             raise UserError(
                 f"{example.location}: spans that nest or overlap cannot be written as CoNLL",
                 given="; ".join(f"{example.text[span.start : span.end]!r} ({span.label})" for span in pair),
-                hint="--format jsonl, or train with task.flat=true",
+                hint=["--format jsonl", "to train again: unmask finetune ... task.flat=true"],
             )
         tokens = word_bounds(self.task, example)
         if self.task.tags_every_token and example.tokens is None:

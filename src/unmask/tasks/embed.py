@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
-from unmask import console
+from unmask import advice, console
 from unmask.config import by_name, config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.check import check_pairs
@@ -105,7 +105,10 @@ class EmbedTask(Task[Vectors]):
             raise UserError(
                 f"{train[0].source} has scores, but contrastive loss needs positive pairs",
                 given="task.loss=contrastive",
-                hint="task.loss=cosine to learn the scores; or keep only the rows whose texts belong together",
+                hint=[
+                    advice.advise("{setting} to learn the scores", advice.setting("task.loss=cosine")),
+                    "or keep only the rows whose texts belong together",
+                ],
             )
         return cls(settings, tokenizer, _score_range(train) if isinstance(loss, Cosine) else None)
 
@@ -184,7 +187,10 @@ def _score_range(train: Examples) -> list[float]:
         raise UserError(
             f"{train[0].source} has no scores to learn",
             given="task.loss=cosine",
-            hint="--label-column NAME; or task.loss=contrastive for positive pairs",
+            hint=[
+                advice.option("label_column", "NAME"),
+                advice.advise("{setting} for positive pairs", advice.setting("task.loss=contrastive")),
+            ],
         )
     lowest, highest = min(numbers), max(numbers)
     if lowest == highest:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from unmask.advice import advise, option
 from unmask.config import config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows import schemes
@@ -77,7 +78,8 @@ class SpanTask(Task[list[LabelledSpan]]):
         labels = sorted({span.label for example in train for span in example.spans or ()})
         if not labels:
             given = f"{len(train):,} sentences without a single span"
-            raise nothing_to_learn(train, given, "check the column of the tags (--tag-column)")
+            hint = advise("check the column of the tags ({option})", option("tag_column"))
+            raise nothing_to_learn(train, given, hint)
         return labels
 
     def schema(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from unmask import bundle, console
+from unmask.advice import with_recipe
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.encoded import EncodedRow
+from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
@@ -54,6 +56,7 @@ class FinetuneResult(RunResult):
         return figure_of(self.metric).title, self.dev[self.metric]
 
 
+@with_recipe([one.name for one in fields(ReadOptions)])
 def finetune(
     recipe: FinetuneRecipe | Path | str | None = None,
     overrides: Sequence[str] = (),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmask import files
+from unmask.advice import advise, setting
 from unmask.config import changed
 from unmask.data.rows import leaks
 from unmask.data.rows.check import check_targets
@@ -17,7 +18,7 @@ from unmask.data.rows.read import Rows, read_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
-from unmask.messages import message
+from unmask.messages import join, message
 from unmask.train.recipe import Policy, RowsConfig
 from unmask.train.run import SPLIT
 
@@ -158,12 +159,13 @@ def _remove_leaks(
     return train, checked
 
 
-def _finding(setting: str, policy: Policy, finding: Finding) -> str:
+def _finding(name: str, policy: Policy, finding: Finding) -> str:
     """The note on leaks or contradictions. Raises UserError where the recipe says to stop."""
     if policy == "stop":
-        text = "{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
-        raise UserError(finding.text, given=finding.places, hint=message(text, setting))
+        drop, warn = setting(f"{name}=drop"), setting(f"{name}=warn")
+        hint = advise("{drop} leaves them out of training, {warn} goes on all the same", drop, warn)
+        raise UserError(finding.text, given=finding.places, hint=hint)
     if policy == "drop":
         return message("{finding}: skipped in training (the first: {first})", finding.text, finding.places)
-    text = "{finding} (the first: {first}); {setting}=drop leaves them out of training"
-    return message(text, finding.text, finding.places, setting)
+    note = message("{finding} (the first: {first})", finding.text, finding.places)
+    return join([note, advise("{setting} leaves them out of training", setting(f"{name}=drop"))], "; ")

@@ -110,7 +110,7 @@ def test_a_file_without_blank_lines_does_not_fill_the_memory(
 ) -> None:
     path = write(tmp_path, "a.txt", "a line\n" * 2000)
     assert len(texts(path)) == 1
-    assert "--split line" in capsys.readouterr().err
+    assert "split='line'" in capsys.readouterr().err
     monkeypatch.setattr(corpus, "LONGEST", 700)
     with refused(f"{path}, line 101", 700, "--split line"):
         texts(path)

@@ -129,7 +129,7 @@ class TestColumns:
 
     def test_a_guess_is_said_and_plain_names_are_not(self, tmp_path: Path) -> None:
         (note,) = rows_of(write(tmp_path, "a.csv", "review,stars\nfine,4\n")).notes
-        assert "'review'" in note and "'stars'" in note and "--label-column" in note
+        assert "'review'" in note and "'stars'" in note and "label_column" in note
         assert rows_of(write(tmp_path, "a.csv", "text,label\nfine,4\n")).notes == ()
 
     def test_a_column_that_is_not_there(self, tmp_path: Path) -> None:

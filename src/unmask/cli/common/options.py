@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unmask.cli.common.help import KEYS
+
 _text = partial(typer.Option, rich_help_panel="Reading text")
 _training = partial(typer.Option, rich_help_panel="Training")
 
@@ -35,7 +37,7 @@ MinFrequency = Annotated[int, typer.Option(min=1, help="Minimum count of words a
 AnyRecipe = Annotated[str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings of the recipe to replace, such as train.budget=5m."),
+    typer.Argument(metavar=KEYS, help="Settings of the recipe to replace, such as train.budget=5m."),
 ]
 Corpus = Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")]
 TASK = typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from unmask import console
+from unmask.advice import advise, option
 from unmask.data.encodings import encoding_name
 from unmask.data.tables import json_lines, table_rows
 from unmask.data.textfiles import (
@@ -18,6 +19,7 @@ from unmask.data.textfiles import (
     open_text,
 )
 from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import Message, join, message
 
 Split = Literal["blank", "line", "file"]
 
@@ -92,18 +94,19 @@ def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Itera
         text = "\n".join(held)
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
-        console.note(
-            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each line a document)",
-            display_name(path),
-            last,
-        )
+        note = message("{path} has no blank lines: its {last:,} lines are one document", display_name(path), last)
+        console.note(join([note, _by_line()], "; "))
+
+
+def _by_line() -> Message | None:
+    return advise("{option} makes each line a document", option("split", "line"))
 
 
 def _endless(path: str, line: int, split: Split) -> UserError:
     return UserError(
         f"{display_name(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
         given="no blank line before it ends" if split == "blank" else "a file that is to be one document",
-        hint="--split line makes each line a document",
+        hint=_by_line(),
     )
 
 
@@ -117,7 +120,9 @@ def _of_records(path: str, kind: str, column: str, log: ReadLog, encoding: str |
         elif column in row:
             log.skip(UserError(f"{name}, line {line:,}: {column!r} is not a text", given=repr(text)[:80]))
         else:
-            hint = did_you_mean(suggest(column, row)) or (f"--text-column {next(iter(row))}" if row else None)
+            hint = did_you_mean(suggest(column, row)) or (
+                option("text_column", next(iter(row)), python="column") if row else None
+            )
             fault = UserError(
                 f"{name}, line {line:,} has no {column!r}", given=", ".join(map(repr, row)) or "{}", hint=hint
             )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from unmask.advice import advise, option, setting
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import UnknownLabels
 from unmask.data.rows.tagged import listed
@@ -25,7 +26,7 @@ def check_targets(
     if kind in ("pairs", "number", "answers"):
         return list(examples), ()
     allowed = set(labels)
-    log = ReadLog("skip" if unknown == "skip" else "stop", "--unknown-labels")
+    log = ReadLog("skip" if unknown == "skip" else "stop", "unknown_labels")
     strange = Counter(label for example in examples for label in example.labels - allowed)
     if unknown == "wrong" and strange:
         counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
@@ -37,7 +38,8 @@ def check_targets(
             raise UserError("{place} has no label", example.location)
         new = min(example.labels - allowed, default=None)
         if new is not None:
-            hint = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
+            skip, wrong = option("unknown_labels", "skip"), option("unknown_labels", "wrong")
+            hint = advise("{skip} leaves such rows out, {wrong} counts them as wrong", skip, wrong)
             on = next((span for span in example.spans or () if span.label == new), None)
             raise UserError(
                 '{place}: label "{label}" is not among the {count:,} labels of {of}',
@@ -85,5 +87,12 @@ def check_two_texts(examples: Sequence[Example]) -> None:
             raise UserError(
                 f"{example.location} has one text, where two are needed",
                 allowed="two texts: columns such as text_a,text_b, or (text, pair)",
-                hint="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
+                hint=[
+                    option("pair_column", "NAME"),
+                    advise(
+                        "for {loss}: {dev} with pairs to choose by",
+                        setting("task.loss=unsupervised"),
+                        setting("data.dev=FILE"),
+                    ),
+                ],
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NoReturn
 
+from unmask.advice import option, to_change
 from unmask.data.rows.options import ReadOptions
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog, shorten
@@ -85,7 +86,7 @@ class Records:
         raise UserError(
             f"{self.source} has no column {name!r}",
             allowed=", ".join(self.names),
-            hint=[did_you_mean(suggest(name, self.names)), f"--{role}-column NAME"],
+            hint=[did_you_mean(suggest(name, self.names)), option(f"{role}_column", "NAME")],
         )
 
     def usual(self, usual: Iterable[str], other_than: Collection[str | None] = ()) -> str | None:
@@ -106,7 +107,7 @@ class Records:
             usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
-            hint=[hint, message("--{role}-column NAME; a file without a header needs one, such as text,label", role)],
+            hint=[hint, option(f"{role}_column", "NAME"), "a file without a header needs one, such as text,label"],
         )
 
     def texts(self) -> tuple[str, str | None]:
@@ -129,6 +130,7 @@ class Records:
 
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
+        log.columns |= {role: name for role, name in columns.items() if name is not None}
         found = {
             role: name
             for role, name in columns.items()
@@ -144,6 +146,11 @@ class Records:
             listed = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
             log.note("{source}: columns not used: {names}", self.source, listed)
 
+    @property
+    def extra(self) -> set[str | None]:
+        """The columns that tell of a row what is neither text nor label: its id, its group, a negative."""
+        return {self.usual(IDS), self.usual(GROUPS), self.usual(NEGATIVES)}
+
     def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
         """Line and row -> id, group and place of an example."""
         identity, group = self.usual(IDS), self.usual(groups)
@@ -157,10 +164,11 @@ class Records:
 
 def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None:
     """Note which columns are read, by role."""
+    log.columns |= {role: name for role, name in columns.items() if name is not None}
     found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
     if found:
-        change = ", ".join(f"--{role}-column" for role in found)
-        log.note("{source}: {columns} (to change: {options})", source, join(found.values(), ", "), change)
+        options = [option(f"{role}_column") for role in found]
+        log.note(to_change("{source}: {columns}", source, join(found.values(), ", "), by=options))
 
 
 def text_in(row: Mapping[str, Any], column: str, where: str) -> str:

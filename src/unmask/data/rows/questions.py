@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from unmask.advice import advise, option
 from unmask.data.rows.cells import parse_cell
 from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
@@ -131,7 +132,7 @@ def _located(
         if starts != "first":
             begin = "without answer_start" if start is None else f"answer_start {start:,}, where the text differs"
             what = f"{where}: the answer occurs several times in the context"
-            hint = "data.answer_starts=first takes the first"
+            hint = advise("{option} takes the first", option("answer_starts", "first"))
             raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
         elsewhere[FIRST].append(where)
     elif start is not None:

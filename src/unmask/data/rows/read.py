@@ -4,8 +4,8 @@ file -> records (records.py; converters: conll.py, label_studio.py, questions.py
      -> examples (texts.py, tagged.py, questions.py)
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,8 @@ Use = Literal["train", "test", "predict"]
 class Rows:
     """The rows of one source. notes: sentences for people: what was detected, and what was left out.
 
-    scheme: of the tags, where there are any. sha256: of the file, where it is one.
+    scheme: of the tags, where there are any. sha256: of the file, where it is one. columns: those that are read, by
+    role (numbers from 1 in CoNLL); unused: the other ones of texts.
     """
 
     source: str
@@ -37,6 +38,8 @@ class Rows:
     notes: tuple[str, ...] = ()
     scheme: SchemeName | None = None
     sha256: str | None = None
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 def read_rows(
@@ -72,7 +75,9 @@ def read_rows(
     if not examples:
         first = log.first and f"skipped: {log.first.message}"
         raise UserError(f"{records.source} contains no usable row", given=first)
-    return Rows(records.source, examples, log.notes, scheme, records.sha256)
+    away = {*log.columns.values(), *records.extra} if form == "texts" else set(records.names)
+    unused = tuple(name for name in records.names if name not in away)
+    return Rows(records.source, examples, log.notes, scheme, records.sha256, log.columns, unused)
 
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any, Literal
 
+from unmask.advice import advise, option, to_change
 from unmask.data.rows import schemes
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
@@ -126,7 +127,10 @@ def _in_scheme(
                 f"{source}, line {lines[outside]:,}: the tag {tag!r} is outside the scheme {scheme}",
                 given=f"token {row['tokens'][outside]!r}",
                 allowed=listed(list(in_scheme)),
-                hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
+                hint=[
+                    did_you_mean(suggest(tag, in_scheme)),
+                    advise("{option} reads every tag as it is", option("scheme", "plain")),
+                ],
             )
         tags = [in_scheme[tag] for tag in names]
         chunks = schemes.chunks(tags)
@@ -142,8 +146,8 @@ def _in_scheme(
         text = "{source}: {count:,} tags break the rules of {scheme}, read as conlleval does (the first: {first})"
         log.note(text, source, len(disorder), scheme, disorder[0])
     labels = len({label for example in examples for label in example.labels})
-    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,} (to change: --scheme)"
-    log.note(text, source, len(examples), scheme, labels)
+    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,}"
+    log.note(to_change(text, source, len(examples), scheme, labels, by=[option("scheme")]))
     return examples, scheme
 
 
@@ -229,7 +233,10 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
                 raise UserError(
                     f"{where}: two spans overlap, and tags are one for each word",
                     given="; ".join(f"{content[span.start : span.end]!r} ({span.label})" for span in both),
-                    hint="--on-error skip leaves the inner ones out; --task nested is for entities that nest",
+                    hint=[
+                        advise("{option} leaves the inner ones out", option("on_error", "skip")),
+                        advise("{option} is for entities that nest", option("task", "nested")),
+                    ],
                 )
             apart = keep_outermost(spans)
             left_out["overlapping"] += [line] * (len(spans) - len(apart))

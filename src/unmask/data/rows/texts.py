@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from unmask.advice import advise, option, to_change
 from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
 from unmask.data.rows.example import Example, Labels, RowKind, Target
@@ -121,7 +122,10 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, list | dict):
-        hint = "where a row may have several labels: --task multilabel; spans of the text: --task tag"
+        hint = [
+            advise("where a row may have several labels: {option}", option("task", "multilabel")),
+            advise("spans of the text: {option}", option("task", "tag")),
+        ]
         raise UserError(f"{where}: {column!r} is not one label", given=excerpt(value), hint=hint)
     return json.dumps(value)
 
@@ -144,5 +148,5 @@ def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
     best = max(SEPARATORS, key=lambda separator: sum(separator in text for text in texts))
     if not any(best in text for text in texts):
         return None
-    log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
+    log.note(to_change("{source}: labels are separated by {best!r}", source, best, by=[option("label_separator")]))
     return best

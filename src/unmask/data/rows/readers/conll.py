@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from unmask import advice
 from unmask.data.rows.columns import note_columns
 from unmask.data.rows.options import ReadOptions
 from unmask.data.tables import Row
@@ -102,7 +103,7 @@ class ConllReader:
                     f"{self.source} has no column {named[option]!r}",
                     given=", ".join(names) or given,
                     allowed=f"a number from 1 to {len(row)}, -1 for the last" + (", or a name" if names else ""),
-                    hint=[did_you_mean(suggest(named[option], names)), f"--{option.replace('_', '-')}"],
+                    hint=[did_you_mean(suggest(named[option], names)), advice.option(option, "NAME")],
                 )
         if absent:  # the columns are those of another file
             places = {}
@@ -112,7 +113,9 @@ class ConllReader:
         if tag == token:
             what = f"{self.source}: column {token + 1} cannot hold both the tokens and the tags"
             what = f"{self.source} has tokens, but no tags" if len(row) == 1 else what
-            raise UserError(what, given=given, hint="--token-column and --tag-column, by number or name")
+            columns = advice.option("token_column"), advice.option("tag_column")
+            hint = advice.advise("{token} and {tag}, by number or name", *columns)
+            raise UserError(what, given=given, hint=hint)
         self.layout = _Layout(len(row), tabs, token, tag, names.index("ID") if "ID" in names else None)
         note_columns(self.log, self.source, token=token + 1, tag=None if tag is None else tag + 1)
         return header
@@ -134,7 +137,8 @@ class ConllReader:
         if layout.tag is not None:
             tag = fields[layout.tag].strip()
             if not tag or (tag == "_" and layout.id is not None):  # so CoNLL-U is before anybody tagged it
-                given, hint = f"column {layout.tag + 1}: {fields[layout.tag]!r}", "--tag-column, by number or name"
+                given = f"column {layout.tag + 1}: {fields[layout.tag]!r}"
+                hint = advice.advise("{option}, by number or name", advice.option("tag_column"))
                 raise UserError(f"{where}: the tag of {token!r} is empty", given=given, hint=hint)
             row["tags"].append(tag)
         row["tokens"].append(token)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import Literal
 
+from unmask.advice import advise, option, to_change
 from unmask.config import changed
 from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
@@ -105,10 +106,11 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
         found = _by_content(file, named, options.encoding, form)
         if found not in (None, named) and (file.path != STDIN or found != "jsonl"):
             # that standard input holds objects is no surprise
-            log.note("{name}: read as {format} (to change: --input-format)", file.name, message(FORMATS[found][0]))
+            title = message(FORMATS[found][0])
+            log.note(to_change("{name}: read as {format}", file.name, title, by=[option("format")]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
-        hint = "a model of --task tag, or --input-format of what it is"
+        hint = ["such rows are for the task tag", advise("{option} of what it is", option("format", "NAME"))]
         raise UserError("{name} is CoNLL, a format for tags of tokens", file.name, hint=hint)
     return format
 
