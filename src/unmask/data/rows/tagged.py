@@ -62,6 +62,7 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         tag = tag if labelled else None
         rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
         note_columns(log, records.source, token=token, tag=tag)
+        records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
     if labelled:
         return _in_scheme(records.source, rows, records.options.scheme, log)
     return [_example(records.source, line, row, None) for line, row in rows], None
@@ -175,6 +176,8 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     text, pair = records.texts()
     label = records.labels(SPANS, (text, pair))
     records.note_detected(log, text=text, pair=pair, label=label)
+    if not records.annotated:
+        records.resolved.pop("label_column", None)  # it has one of few names, in each row
     # unless an option or the format names the column, each row may have its spans under another name
     named = records.named("label") or (label if records.annotated else None)
     keys = SPANS if named is None else (named,)

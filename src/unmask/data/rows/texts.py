@@ -27,14 +27,19 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
         records.missing("label", LABELS)
     records.note_detected(log, text=text, pair=pair, label=label)
     separator = records.options.label_separator
-    if kind == "labels" and label is not None and separator is None:
-        separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
+    if kind == "labels" and label is not None:
+        cells = [row.get(label) for _, row in records.rows]
+        other = separator in (*SEPARATORS,) and "label_separator" in records.inherited
+        if separator is None or (other and not any(separator in cell for cell in cells if isinstance(cell, str))):
+            separator = _separator(cells, records.source, log) or separator
+        records.resolved.update({"label_separator": separator} if separator else {})
     if kind == "pairs" and label not in (None, records.options.label_column):
         strange = next((one for one in records.rows if not math.isfinite(_number(cell(one[1], label)) or 0)), None)
         if strange is not None:
             first = f"line {strange[0]:,}: {excerpt(cell(strange[1], label))}"
             log.note("{source}: labels are not numbers and are not used ({no_numbers})", records.source, first)
             label = None
+            records.resolved.pop("label_column")
     about, negative = records.about(), records.usual(NEGATIVES)
 
     def example(line: int, row: dict[str, Any]) -> Example:
