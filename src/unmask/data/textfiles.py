@@ -29,7 +29,7 @@ OnError = Literal["stop", "skip"]
 R = TypeVar("R")
 T = TypeVar("T")
 
-KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 COMPRESSED = (".gz", ".zst")
 STDIN = "-"
 CHUNK = 2**20  # bytes read at a time
@@ -119,15 +119,13 @@ def inner_suffix(path: str | Path) -> str:
 def kind_of(path: str | Path) -> str:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
     suffix = inner_suffix(path)
-    if suffix == ".json":
-        raise UserError(f"{path} is one JSON value, not JSON lines", allowed=".jsonl with one object a line")
-    return KINDS.get(suffix, "txt")
+    return "json" if suffix == ".json" else KINDS.get(suffix, "txt")
 
 
 def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
     """The files that files, folders (recursive, known suffixes, sorted), globs and "-" stand for, each once.
 
-    Hidden files and folders are left out. Raises UserError for a path that does not exist, a glob that
+    In folders .json is not text: it may be anything, such as the settings of a program. Hidden files and folders are left out. Raises UserError for a path that does not exist, a glob that
     matches nothing and a folder without known files.
     """
     found: dict[str, None] = {}
@@ -269,6 +267,13 @@ class TextFile:
         """Whether the first bytes are UTF-16, or UTF-8 and not ASCII alone."""
         head = self.head
         return encodings.utf16(head) is not None or (not head.isascii() and encodings.is_utf8(head))
+
+    def text(self, log: ReadLog, encoding: str | None = None) -> str:
+        """The lines as a whole, of which none is left out: without it the rest is damaged."""
+        strict = ReadLog(option="")
+        text = "\n".join(line for _, line in self.lines(strict, encoding))
+        log.remarks += strict.remarks
+        return text
 
     def sha256(self) -> str | None:
         """The checksum of the file as it is stored; None where it cannot be read again. Ends the reading."""

@@ -16,7 +16,6 @@ from unmask.data.rows.check import check_targets, check_two_texts
 from unmask.data.rows.example import Example
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
-from unmask.data.textfiles import shorten
 from unmask.errors import UserError
 from unmask.messages import message
 from unmask.metrics import Scores
@@ -155,10 +154,6 @@ class Predictor:
             return Predictions()
         if self._single is False:
             check_two_texts(examples)
-        pair = next((one for one in examples if one.pair is not None), None) if self._single else None
-        if pair is not None:
-            what, hint = "{place} has two texts: {folder} was trained on single texts", "one text for each prediction"
-            raise UserError(what, pair.location, self.manifest.folder, given=shorten(pair.pair or ""), hint=hint)
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
         texts = outputs_of(examples, rows, collected)

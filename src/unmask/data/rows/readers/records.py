@@ -70,9 +70,9 @@ def read_records(
             if format == "parquet":
                 rows = read_parquet(name, file.stream)
             elif format == "squad":
-                rows, places = read_squad(name, _whole(file, log, options.encoding))
+                rows, places = read_squad(name, file.text(log, options.encoding))
             elif is_array:
-                rows = json_array(name, _whole(file, log, options.encoding), log, places)
+                rows = json_array(name, file.text(log, options.encoding), log, places)
             elif format in ("jsonl", "label-studio"):
                 rows = json_lines(name, lines, log)
             elif format == "txt":
@@ -175,11 +175,3 @@ def _names_texts(lines: Sequence[str], both: bool = False) -> bool:
     text, label = not names.isdisjoint(columns.TEXTS), not names.isdisjoint(columns.LABELS)
     pair = any(names >= set(one) for one in columns.PAIRS)
     return len(names) > 1 and ((text and (label or not both)) or pair)
-
-
-def _whole(file: TextFile, log: ReadLog, encoding: str | None) -> str:
-    """The text of a file as a whole, of which no line is skipped: without it the rest is damaged."""
-    strict = ReadLog(option="")
-    text = "\n".join(line for _, line in file.lines(strict, encoding))
-    log.remarks += strict.remarks
-    return text

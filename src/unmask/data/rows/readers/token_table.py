@@ -5,6 +5,8 @@ without such a column, at an empty row.
 """
 
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -28,6 +30,11 @@ SENTENCES = (
 
 def _usual(names: Sequence[str]) -> list[str]:
     return [re.sub(r"[\s_]+", "_", name.strip().strip('"').lower()) for name in names]
+
+
+def _between(marks: Sequence[int], after: int, up_to: int) -> bool:
+    """Whether any of the marks, which are sorted, lies after a line and not beyond another."""
+    return bisect_right(marks, up_to) > bisect_right(marks, after)
 
 
 def _first(names: Sequence[str], usual: Sequence[str]) -> int | None:
@@ -79,36 +86,45 @@ class TokenTableReader:
     ) -> None:
         self.source, self.options, self.labelled = source, options, labelled
         self.inherited, self.log = inherited, log
-        self.empty = 0  # lines between sentences
+        self.empty: list[int] = []  # lines without anything
+        self.unread: list[int] = []  # lines after one that could not be read
 
     def rows(self, lines: Lines, tsv: bool) -> Iterator[Row]:
         """The line on which each sentence begins; its id, tokens and tags, and the line of each token."""
         columns: tuple[str, str | None, str | None] | None = None
         held: list[Row] = []
-        faults, value = 0, ""
-        before = self.empty, self.log.skipped
-        for number, row in chain(table_rows(self.source, self._noting_empty(lines), self.log, tsv), [(0, {})]):
+        previous, faults, name, broken = 0, 0, "", False
+        before = self.log.skipped
+        for number, row in chain(table_rows(self.source, self._noting(lines), self.log, tsv), [(sys.maxsize, {})]):
             columns = columns or self._columns(list(row))
             empty = not any(isinstance(one, str) and one.strip() for one in row.values())
-            name = str(row.get(columns[2]) or "").strip() if columns[2] else ""
-            now = self.empty, self.log.skipped - faults
-            ends = name not in ("", value) if columns[2] else now[0] != before[0]
+            value = str(row.get(columns[2]) or "").strip() if columns[2] else ""
+            ends = value not in ("", name) if columns[2] else _between(self.empty, previous, number)
+            # a row that could not be read, which is counted already: of this sentence, or of the one before it
+            fault = self.log.skipped - faults != before or _between(self.unread, previous, number)
+            before, broken = self.log.skipped - faults, broken or fault
             if held and (empty or ends):
-                if now[1] == before[1]:  # else a row of it could not be read, which is counted already
+                if not broken:
                     try:
-                        yield self._sentence(held, columns, value)
+                        yield self._sentence(held, columns, name)
                     except UserError as error:
                         self.log.skip(error)
                         faults += 1
-                held, value = [], ""
-            before = (now[0], now[1] if not held else before[1])
+                held, name, broken = [], "", fault
             if not empty:
                 held.append((number, row))
-                value = value or name
+                name = name or value
+            previous = number
 
-    def _noting_empty(self, lines: Lines) -> Lines:
+    def _noting(self, lines: Lines) -> Lines:
+        """The lines; notes which are empty, and where some are missing, because they could not be read."""
+        previous = 0
         for number, line in lines:
-            self.empty += not line.strip()
+            if not line.strip():
+                self.empty.append(number)
+            if number > previous + 1:
+                self.unread.append(number)
+            previous = number
             yield number, line
 
     def _columns(self, names: Sequence[str]) -> tuple[str, str | None, str | None]:
