@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from unmask.data.textfiles import LONGEST, ReadLog, shorten

@@ -125,8 +125,9 @@ def kind_of(path: str | Path) -> str:
 def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
     """The files that files, folders (recursive, known suffixes, sorted), globs and "-" stand for, each once.
 
-    In folders .json is not text: it may be anything, such as the settings of a program. Hidden files and folders are left out. Raises UserError for a path that does not exist, a glob that
-    matches nothing and a folder without known files.
+    In folders .json is not text: it may be anything, such as the settings of a program. Hidden files and
+    folders are left out. Raises UserError for a path that does not exist, a glob that matches nothing and a folder
+    without known files.
     """
     found: dict[str, None] = {}
     for source in map(str, [sources] if isinstance(sources, str | Path) else sources):
@@ -346,7 +347,8 @@ class _RawLines:
             # of bytes (unlike str) these are the only line ends
             self.lines = chunk.splitlines()
             unfinished = None if chunk.endswith((b"\n", b"\r")) else self.lines.pop()
-            for self.place, line in enumerate(self.lines, 1):
+            for place, line in enumerate(self.lines, 1):
+                self.place = place
                 if parts:
                     line, parts, size = b"".join([*parts, line])[: LONGEST + 1], [], 0
                 yield line

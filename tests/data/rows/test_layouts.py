@@ -1,4 +1,4 @@
-"""How the rows of a file are laid out: columns, comments, headers, separators and line ends, whatever its first line."""
+"""How the rows of a file are laid out, whatever its first line: columns, comments, headers, separators, line ends."""
 
 import csv
 import io
@@ -17,7 +17,9 @@ from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import Rows, read_rows
 from unmask.evaluate.datacheck import check_data
 
-GERMEVAL = "#\thttp://a.org [2009-10-1{n}]\n1\tFrau\tO\tO\n2\tBerg\tB-PER\tO\n3\tFC\tB-ORG\tO\n4\tBonn\tI-ORG\tB-LOC\n\n"
+GERMEVAL = (
+    "#\thttp://a.org [2009-10-1{n}]\n1\tFrau\tO\tO\n2\tBerg\tB-PER\tO\n3\tFC\tB-ORG\tO\n4\tBonn\tI-ORG\tB-LOC\n\n"
+)
 FRAU = ["Frau", "Berg", "FC", "Bonn"]
 
 
@@ -74,7 +76,8 @@ def test_a_comment_is_one_wherever_it_stands_and_a_token_stays_a_token(
 def test_a_column_that_counts_holds_no_tokens(tmp_path: Path, first: str) -> None:
     start = int(first)
     content = "\n".join(
-        "".join(f"{start + n}\t{word}\tB-x\n" for n, word in enumerate(words)) for words in (["a", "b"], ["c"], ["d", "e"])
+        "".join(f"{start + n}\t{word}\tB-x\n" for n, word in enumerate(words))
+        for words in (["a", "b"], ["c"], ["d", "e"])
     )
     assert tokens(tagged_of(write(tmp_path, content))) == [["a", "b"], ["c"], ["d", "e"]]
     assert tokens(tagged_of(write(tmp_path, content), token_column="1"))[1] == [first]
@@ -188,7 +191,11 @@ CONLL = "Anna\tB-PER\nlives\tO\nin\tO\nLyon\tB-LOC\n\nBerlin\tB-LOC\nsleeps\tO\n
         ("a.tsv", CONLL, ()),
         ("a.txt", CONLL.replace("\t", " "), ()),
         ("a", CONLL.replace("\t", " "), ()),
-        ("a.txt", "Anna PROPN\nlives VERB\nin ADP\nLyon PROPN\n\nBerlin PROPN\nsleeps VERB\n", ("PROPN", "VERB", "ADP")),
+        (
+            "a.txt",
+            "Anna PROPN\nlives VERB\nin ADP\nLyon PROPN\n\nBerlin PROPN\nsleeps VERB\n",
+            ("PROPN", "VERB", "ADP"),
+        ),
         ("a.txt", "# id = 1\n" + CONLL.replace("\n", "\r\n"), ()),
         ("a.csv", "token,tag\n" + CONLL.replace("\t", ","), ()),
         ("a.jsonl", '{"tokens": ["Anna", "lives", "in", "Lyon"]}\n{"tokens": ["Berlin", "sleeps"]}\n', ()),
@@ -232,9 +239,7 @@ ROWS = [("Yes, no", "a"), ("so; it | is", "b"), ('he "said"', "a"), ("two\nlines
 @pytest.mark.parametrize("above", ["", "sep={}\n", '"sep={}"\n', "\n\n", "A title of it\n", "\ufeff"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_the_same_table_with_every_delimiter_and_line_end(
-    tmp_path: Path, above: str, delimiter: str, end: str
-) -> None:
+def test_the_same_table_with_every_delimiter_and_line_end(tmp_path: Path, above: str, delimiter: str, end: str) -> None:
     out = io.StringIO()
     csv.writer(out, delimiter=delimiter, lineterminator="\n").writerows([("text", "label"), *ROWS])
     path = write(tmp_path, (above.format(delimiter) + out.getvalue()).replace("\n", end), "a.csv")
@@ -269,9 +274,7 @@ def test_every_delimiter_and_line_end_reads_to_the_same_rows(
         ("a.tsv", "text, in full;label\na;x\nb;y\n", [("a", "x"), ("b", "y")]),
     ],
 )
-def test_a_header_with_two_separators(
-    tmp_path: Path, name: str, content: str, expected: list[tuple[str, str]]
-) -> None:
+def test_a_header_with_two_separators(tmp_path: Path, name: str, content: str, expected: list[tuple[str, str]]) -> None:
     rows = rows_of(write(tmp_path, content, name), text_column="text, in full")
     assert [(one.text, one.label) for one in rows.examples] == expected
 
@@ -286,7 +289,9 @@ def test_a_column_of_texts_is_not_taken_apart(tmp_path: Path) -> None:
 def test_files_put_one_after_another(tmp_path: Path) -> None:
     one = "\ufefftext,label\na,x\nb,y\n"
     rows = rows_of(write(tmp_path, one * 3, "a.csv"))
-    assert [(e.text, e.line) for e in rows.examples] == [(t, 3 * n + d) for n in range(3) for t, d in (("a", 2), ("b", 3))]
+    assert [(e.text, e.line) for e in rows.examples] == [
+        (t, 3 * n + d) for n in range(3) for t, d in (("a", 2), ("b", 3))
+    ]
     assert any("2 lines repeat the header" in note for note in rows.notes)
 
 

@@ -124,6 +124,7 @@ class Records:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
         options = {role: getattr(self.options, f"{role}_column") for role in columns}
         absent = [name for role, name in options.items() if columns[role] and name not in (None, columns[role])]
+        absent = [] if self.names == ["text"] else absent  # so also plain text
         found = {
             role: name
             for role, name in columns.items()

@@ -241,7 +241,7 @@ def _cut(line: str, tabs: bool) -> list[str]:
 
 
 def _counts(lines: Sequence[tuple[int, str]], tabs: bool, width: int) -> bool:
-    """Whether the first of several columns counts the tokens of each sentence from 0 or 1, or those of all sentences."""
+    """Whether the first of several columns counts the tokens of each sentence from 0 or 1, or of all of them."""
     following, begins, goes_on = -1, True, False
     for _, line in lines:
         if not _may_be_row(line):

@@ -9,11 +9,10 @@ import sys
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 from unmask.data.rows.columns import note_columns
 from unmask.data.rows.options import ReadOptions
-from unmask.data.tables import Lines, Row, find_delimiter, has_title, likely_delimiter, named_delimiter, table_rows
+from unmask.data.tables import Lines, Row, has_title, likely_delimiter, named_delimiter, table_rows
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, did_you_mean, suggest
 
