@@ -316,9 +316,9 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
     """The lines of a text file, without their line ends, with their numbers from 1.
 
     UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are detected and
-    noted. Lines end in \\n, \\r\\n or \\r, also mixed; .gz and .zst are decompressed; "-" is standard input. What `log` may
-    leave out (else it is a UserError): a file that is empty or only white space, binary data, a line that is not in the
-    encoding or longer than 2**27 bytes, a damaged or truncated archive.
+    noted. Lines end in LF, CR LF or CR, also mixed; .gz and .zst are decompressed; "-" is standard input. What `log`
+    may leave out (else it is a UserError): a file that is empty or only white space, binary data, a line that is not in
+    the encoding or longer than 2**27 bytes, a damaged or truncated archive.
     """
     with ExitStack() as stack:
         yield from TextFile(path, stack).lines(log or ReadLog(), encoding)
@@ -328,9 +328,9 @@ _NOT_UTF8 = "{name} is not UTF-8: it is read as {encoding}"
 
 
 class _RawLines:
-    """The lines of a stream without their ends: \n, \r\n or \r, also mixed; of one that is too long the beginning.
+    """The lines of a stream without their ends (LF, CR LF or CR, also mixed); of one that is too long the beginning.
 
-    end: where all lines of the first bytes end in \r\r\n, as a table that Windows converted twice has them, that.
+    end: CR CR LF where all lines of the first bytes end so, as in a table that Windows converted twice.
     """
 
     def __init__(self, stream: io.BufferedReader) -> None:

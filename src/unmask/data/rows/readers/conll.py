@@ -10,7 +10,7 @@ from typing import Any
 from unmask.data.rows.columns import note_columns
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.readers.token_table import names_columns, usual_columns
-from unmask.data.tables import Row
+from unmask.data.tables import DELIMITERS, Row
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
 
@@ -148,7 +148,10 @@ class ConllReader:
             what = f"{self.source}: column {token + 1} cannot hold both the tokens and the tags"
             what = f"{self.source} has tokens, but no tags" if width == 1 else what
             given = f"line {number:,}: {' | '.join(row)}"
-            raise UserError(what, given=given, hint="--token-column and --tag-column, by number or name")
+            table = any(one in line for one in DELIMITERS) and "a table of tokens needs a header, such as token,tag"
+            raise UserError(
+                what, given=given, hint=["--token-column and --tag-column, by number or name", table or None]
+            )
         identity = names.index("ID") if names is CONLLU else None
         in_scheme = looks_tagged([_cut(line, tabs)[-1] for _, line in rows[header:]])
         self.layout = _Layout(
