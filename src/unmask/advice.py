@@ -4,11 +4,14 @@ One fault is met by many commands and from Python. A message that names a settin
 advice works with the very command that prints it; where that has no way to change the setting, there is no advice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from unmask.messages import Message, join, message
+
+PLACEHOLDERS = ("NAME", "FILE", "FOLDER")  # what a value that is not one begins with
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,21 @@ def with_recipe(reading: Iterable[str]) -> Iterator[None]:
         yield
 
 
-def option(keyword: str, value: str = "", *, python: str | None = None) -> str | None:
-    """How to give a setting this value (nothing: any): `--label-column NAME`, `data.label_column=NAME`, or
-    `label_column=NAME`; None where the caller cannot. python: the keyword in Python, where it is another one."""
+def option(keyword: str, value: str | None = None, *, python: str | None = None) -> str | None:
+    """How to give a setting this value (None: any): `--label-column NAME`, `data.label_column=NAME`, or
+    `label_column=NAME`; None where the caller cannot. Values other than placeholders are quoted where the shell or
+    Python needs it. python: the keyword in Python, where it is another one."""
     caller = _state["caller"]
     way = caller.ways.get(keyword)
     if way is not None:
-        return (way + (value or "..." * way.endswith("="))).rstrip()
+        return (way + ("..." * way.endswith("=") if value is None else _quoted(value, shlex.quote))).rstrip()
     if not caller.is_python:
         return None
-    return f"{python or keyword}={value if value.isupper() else repr(value)}" if value else python or keyword
+    return (python or keyword) + ("" if value is None else f"={_quoted(value, repr)}")
+
+
+def _quoted(value: str, quote: Callable[[str], str]) -> str:
+    return value if value.startswith(PLACEHOLDERS) else quote(value)
 
 
 def flag(keyword: str) -> str | None:
@@ -71,7 +79,7 @@ def setting(text: str) -> str | None:
     return text if _state["caller"].takes_recipe else None
 
 
-def advise(template: str, *ways: str | None) -> Message | None:
+def advise(template: str, *ways: object) -> Message | None:
     """A hint that names these options and settings; None where the caller has one of them not."""
     return None if None in ways else message(template, *ways)
 

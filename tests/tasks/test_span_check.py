@@ -44,7 +44,7 @@ def test_the_unit_in_which_all_spans_align(tokenizer: Tokenizer, name: str) -> N
         problems = alignment_problems(misread(name), words_of)
         assert (problems.spans, problems.count, problems.numbers) == (3, 3, (0, 1, 2))
         assert problems.unit == CASES[name][2] and problems.are_most and problems.first.startswith("rows, line 1: ")
-    option = f"--span-offsets {name}" if name != "characters" else "\\r\\n"
+    option = f"span_offsets={name!r}" if name != "characters" else "\\r\\n"
     with refused("rows", "3 of 3", "rows, line 1", option):
         check_alignment(misread(name), tokenizer)
 
@@ -69,7 +69,7 @@ def test_few_spans_are_no_error_but_a_unit_that_fits_all_is_named(tokenizer: Tok
     text, word, _ = CASES["utf-16"]
     place = len(text[: text.index(word)].encode("utf-16-le")) // 2
     rows = examples(*fine, (text, [[place, place + len(word), "PER"]]))
-    assert "--span-offsets utf-16" in (check_alignment(rows, tokenizer) or "")
+    assert "span_offsets='utf-16'" in (check_alignment(rows, tokenizer) or "")
     assert check_alignment(examples(*fine, ("Anna lives", [[1, 4, "PER"]])), tokenizer) is None
     assert check_alignment(examples(*fine), tokenizer) is None
     half = examples(fine[0], ("Anna lives", [[1, 4, "PER"]]))

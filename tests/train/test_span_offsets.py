@@ -68,7 +68,7 @@ def test_an_export_in_utf_16_is_learnt(pretrained: Path, tmp_path: Path) -> None
 def test_a_file_of_which_most_spans_fit_no_word_is_not_trained_on(pretrained: Path, tmp_path: Path, task: str) -> None:
     path = doccano(tmp_path / "doccano.jsonl", sentences())
     given: dict[str, Any] = {"model": pretrained, "task": task, "train": path, "output": tmp_path / "run"}
-    with refused(path, "line", "--span-offsets utf-16"):
+    with refused(path, "line", "data.span_offsets=utf-16"):
         finetune(overrides=SMALL, progress=SILENT, **given)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     run = finetune(overrides=[*SMALL, "data.span_offsets=utf-16"], progress=SILENT, **given)
@@ -89,7 +89,7 @@ def test_other_files_are_looked_at_as_well(pretrained: Path, tmp_path: Path, par
     fine.write_text("\n".join(json.dumps({"text": text, "spans": spans}) for text, spans in rows), encoding="utf-8")
     given: dict[str, Any] = {"model": pretrained, "task": "tag", "train": fine, "output": tmp_path / "run"}
     given[part] = doccano(tmp_path / "other.jsonl", rows[:9])
-    with refused(given[part], "18 of 18", "--span-offsets utf-16"):
+    with refused(given[part], "18 of 18", "data.span_offsets=utf-16"):
         finetune(overrides=SMALL, progress=SILENT, **given)
 
 
@@ -100,4 +100,4 @@ def test_a_few_spans_that_do_not_fit_are_noted(
     path = doccano(tmp_path / "rows.jsonl", [*plain, *sentences(5)])
     finetune(overrides=SMALL, model=pretrained, task="tag", train=path, output=tmp_path / "run", progress=SILENT)
     shown = capsys.readouterr().err
-    assert "not aligned" in shown and "--span-offsets utf-16" in shown
+    assert "not aligned" in shown and "data.span_offsets=utf-16" in shown

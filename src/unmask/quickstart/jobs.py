@@ -18,7 +18,7 @@ from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks import task_of
 from unmask.train.budget import Budget
-from unmask.train.rows import RowReader, same_scheme
+from unmask.train.rows import RowReader, options_like
 
 READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
@@ -226,10 +226,11 @@ def _own(request: Request, reader: RowReader) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    train = reader(request.train, request.read_options, request.reads, "train")
+    train = reader(request.train, request.read_options, request.reads, "train", frozenset())
+    options, detected = options_like(request.read_options, train)
     labels = {label for example in train.examples for label in example.labels}
-    options = for_labels(same_scheme(request.read_options, train), labels)
-    unseen = reader(request.test, options, request.reads, "test").examples
+    heldout = for_labels(options, labels)
+    unseen = reader(request.test, heldout, request.reads, "test", detected).examples
     test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
     rows = {"name": Path(request.train).name, "train_rows": len(train.examples), "test_rows": len(test)}
     material = Material(

@@ -150,7 +150,9 @@ class Quickstart:
                 self.results["public_model"] = about
                 parts.append(message("checkpoint {title}", found.title))
             work.result(join(parts))
-        self.train = self.reader(material.train, material.read_options, self.request.reads, "train").examples
+        self.train = self.reader(
+            material.train, material.read_options, self.request.reads, "train", frozenset()
+        ).examples
         return material
 
     def tokenizer(self, material: Material) -> shards.Shards:

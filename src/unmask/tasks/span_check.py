@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
+from unmask.advice import option
 from unmask.data.rows.example import Example, Span
 from unmask.data.rows.offsets import CHARACTERS, UNITS, Unit, boundaries, to_characters
 from unmask.errors import UserError
@@ -42,9 +43,8 @@ class AlignmentProblems:
         if self.unit is None:
             return message("check the offsets: characters (Unicode code points) from 0, the end exclusive")
         read = message("all {spans:,} spans align if offsets are {unit}", self.spans, self.unit.title)
-        if self.unit == Unit(self.unit.name):
-            return message("--span-offsets {name}: {why}", self.unit.name, read)
-        return message("{why}: convert the file", read)
+        way = option("span_offsets", self.unit.name) if self.unit == Unit(self.unit.name) else None
+        return message("{why}: convert the file", read) if way is None else message("{way}: {why}", way, read)
 
     def text(self, file: str) -> Message:
         """Say of a file how many spans do not align."""

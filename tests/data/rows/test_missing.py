@@ -32,7 +32,7 @@ def test_markers_beside_words(tmp_path: Path, value: str) -> None:
     rows = rows_of(path)
     assert [example.label for example in rows.examples] == ["good", "bad", "good"]
     (note,) = rows.notes
-    assert "2 rows" in note and f"{value!r} (2)" in note and "--missing-labels ''" in note
+    assert "2 rows" in note and f"{value!r} (2)" in note and "missing_labels=''" in note
     assert Counter(labels(path, missing_labels="")) == {"good": 2, "bad": 1, value: 2}
 
 
@@ -63,7 +63,7 @@ def test_what_is_a_label_stays(tmp_path: Path, values: list[str]) -> None:
 )
 def test_what_may_be_both_is_an_error_with_two_ways_out(tmp_path: Path, values: list[str], marker: str) -> None:
     path = table(tmp_path, values)
-    with refused(path, repr(marker), f"--missing-labels={marker}", "--missing-labels ''"):
+    with refused(path, repr(marker), f"missing_labels={marker!r}", "missing_labels=''"):
         labels(path)
     assert labels(path, missing_labels=marker) == [one for one in values if one != marker]
     assert labels(path, missing_labels="") == values
@@ -74,7 +74,7 @@ def test_words_that_may_be_labels_stay_and_are_noted(tmp_path: Path, value: str)
     path = table(tmp_path, ["good", value, "bad", value])
     rows = rows_of(path)
     assert [example.label for example in rows.examples] == ["good", value, "bad", value]
-    assert f"{value!r} (2)" in rows.notes[0] and "--missing-labels" in rows.notes[0]
+    assert f"{value!r} (2)" in rows.notes[0] and "missing_labels" in rows.notes[0]
     assert labels(path, missing_labels=value) == ["good", "bad"]
 
 
@@ -82,7 +82,7 @@ def test_words_that_may_be_labels_stay_and_are_noted(tmp_path: Path, value: str)
 def test_of_pairs_minus_one_beside_whole_numbers_is_asked(tmp_path: Path, scores: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text_a,text_b,label\n" + "".join(f"a,b,{score}\n" for score in scores.split()))
-    with refused(path, "'-1'", "--missing-labels=-1", "--missing-labels ''"):
+    with refused(path, "'-1'", "missing_labels='-1'", "missing_labels=''"):
         examples_of(path, "pairs")
     assert [example.number for example in examples_of(path, "pairs", missing_labels="")] == list(
         map(float, scores.split())
@@ -130,7 +130,7 @@ def test_sentences_with_a_missing_tag(tmp_path: Path, tags: list[list[Any]], lef
 
 def test_where_no_label_is_left(tmp_path: Path) -> None:
     path = table(tmp_path, ["nan", "nan", "NULL"])
-    with refused(path, "'nan' (2)", "'NULL' (1)", "--missing-labels ''"):
+    with refused(path, "'nan' (2)", "'NULL' (1)", "missing_labels=''"):
         labels(path)
     assert [example.target for example in examples_of(path, use="predict")] == [None] * 3
 

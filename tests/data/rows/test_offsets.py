@@ -198,5 +198,5 @@ def test_what_cannot_be_told_is_noted(text: str, noted: bool) -> None:
     start = text.index("Anna")
     plain = {"text": text, "spans": [[start, start + 4, "X"]]}
     assert words(read([plain]).examples[0]) == ("Anna",) == words(read([plain], span_offsets="characters").examples[0])
-    assert ("--span-offsets" in " ".join(read([plain]).notes)) == noted
+    assert ("span_offsets" in " ".join(read([plain]).notes)) == noted
     assert not read([plain], span_offsets="characters").notes

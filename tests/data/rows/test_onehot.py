@@ -31,13 +31,13 @@ def test_a_column_for_each_label(tmp_path: Path, yes: Any, no: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["labels", "label"])
 def test_the_hint_names_these_columns(tmp_path: Path, kind: Any) -> None:
-    with refused("rows.csv", f"--label-columns {NAMES} "):
+    with refused("rows.csv", f"label_columns={NAMES!r} "):
         examples_of(columns(tmp_path, 1, 0, "g h,-1,0,1"), kind)
 
 
 def test_one_column_of_bits_names_no_label(tmp_path: Path) -> None:
     path = columns(tmp_path)
-    with refused(path, "'toxic'", f"--label-columns {NAMES} ", "--task classify"):
+    with refused(path, "'toxic'", f"label_columns={NAMES!r} ", "classify"):
         examples_of(path, "labels", label_column="toxic")
     assert [example.label for example in examples_of(path, label_column="toxic")] == ["1", "0", "0"]
 
@@ -62,7 +62,7 @@ def test_exactly_one_for_one_label(tmp_path: Path) -> None:
     for line, count in ((2, "2 labels"), (3, "0 labels")):
         if line == 3:
             path.write_text(path.read_text().replace("a b,1,0,1", "a b,1,0,0"))
-        with refused(f"{path}, line {line}", count, "--task multilabel"):
+        with refused(f"{path}, line {line}", count, "multilabel"):
             examples_of(path, label_columns=NAMES)
     kept = examples_of(path, label_columns=NAMES, on_error="skip")
     assert [example.label for example in kept] == ["toxic", "threat"]

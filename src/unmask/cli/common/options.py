@@ -25,10 +25,10 @@ TextFiles = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES...",
-        help="txt, jsonl, csv or tsv files, also .gz or .zst; folders; globs; - for standard input.",
+        help="txt, jsonl, json, csv, tsv or parquet files, also .gz or .zst; folders; globs; - for standard input.",
     ),
 ]
-TextColumn = Annotated[str, _text(help="CSV column or JSON key of the text.")]
+TextColumn = Annotated[str, _text(help="Column or JSON key of the text.")]
 Split = Annotated[Literal["blank", "line", "file"], _text(help="Separator of documents in plain text.")]
 Encoding = Annotated[str | None, _text(help="Encoding of the files; detected by default.")]
 OnError = Annotated[Literal["stop", "skip"], _text(help="Action on an unreadable line; skipped ones are reported.")]

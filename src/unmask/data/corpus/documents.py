@@ -1,18 +1,21 @@
-"""Running text as documents: txt, jsonl, csv and tsv files, also compressed -> Iterator[Document]."""
+"""Running text as documents: txt, jsonl, json, csv, tsv and Parquet files, also compressed -> Iterator[Document]."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unmask import console
 from unmask.advice import advise, option
 from unmask.data.encodings import encoding_name
-from unmask.data.tables import json_lines, table_rows
+from unmask.data.rows.readers.memory import read_parquet
+from unmask.data.tables import json_array, json_lines, table_rows
 from unmask.data.textfiles import (
     LONGEST,
     OnError,
     ReadLog,
+    TextFile,
     display_name,
     find_files,
     kind_of,
@@ -45,7 +48,7 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of files, folders (recursive), globs and "-" (plain text on standard input), in order.
 
-    `column` is the CSV or TSV column, or the JSON key, that holds the text. `split` says what parts the
+    `column` is the column of a table, or the JSON key, that holds the text. `split` says what parts the
     documents of plain text: blank lines, every line end, or nothing (the whole file is one document). Line
     ends inside a document are \\n. `encoding` names that of all files; without it, UTF-8, and UTF-16 and GB18030
     where a file shows that it is in them. Memory is bounded by the longest document (2**27 characters).
@@ -111,21 +114,36 @@ def _endless(path: str, line: int, split: Split) -> UserError:
 
 
 def _of_records(path: str, kind: str, column: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
-    name, lines = display_name(path), open_text(path, log, encoding)
-    rows = json_lines(name, lines, log) if kind == "jsonl" else table_rows(name, lines, log, kind == "tsv")
-    for line, row in rows:
-        text = row.get(column)
-        if isinstance(text, str):
-            yield text
-        elif column in row:
-            log.skip(UserError(f"{name}, line {line:,}: {column!r} is not a text", given=repr(text)[:80]))
-        else:
-            hint = did_you_mean(suggest(column, row)) or (
-                option("text_column", next(iter(row)), python="column") if row else None
-            )
-            fault = UserError(
-                f"{name}, line {line:,} has no {column!r}", given=", ".join(map(repr, row)) or "{}", hint=hint
-            )
-            if kind != "jsonl":
-                raise fault
-            log.skip(fault)
+    name, places = display_name(path), dict[int, str]()
+    with ExitStack() as stack:
+        file = TextFile(path, stack)
+        for line, row in _records(file, kind, log, encoding, places):
+            text, where = row.get(column), places.get(line) or f"{name}, line {line:,}"
+            if isinstance(text, str):
+                yield text
+            elif column in row:
+                log.skip(UserError(f"{where}: {column!r} is not a text", given=repr(text)[:80]))
+            else:
+                other = option("text_column", next(iter(row)), python="column") if row else None
+                hint = did_you_mean(suggest(column, row)) or other
+                given = ", ".join(map(repr, row)) or "{}"
+                fault = UserError(f"{where} has no {column!r}", given=given, hint=hint)
+                if kind not in ("jsonl", "json"):
+                    raise fault
+                log.skip(fault)
+
+
+def _records(
+    file: TextFile, kind: str, log: ReadLog, encoding: str | None, places: dict[int, str]
+) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The rows of a table, of JSON lines or an array (as the content shows), or of Parquet."""
+    if kind == "parquet":
+        return read_parquet(file.name, file.stream)
+    if kind in ("json", "jsonl") and file.opening(encoding).startswith("["):
+        if kind == "jsonl":
+            log.note("{name}: read as {format}", file.name, message("a JSON array"))
+        return json_array(file.name, file.text(log, encoding), log, places)
+    lines = file.lines(log, encoding)
+    if kind in ("json", "jsonl"):
+        return json_lines(file.name, lines, log)
+    return table_rows(file.name, lines, log, kind == "tsv")

@@ -72,7 +72,8 @@ def check_pairs(examples: Sequence[Example]) -> None:
             allowed="pairs that belong together, or numbers",
             hint=[
                 message("keep only the rows whose texts belong together; others may stand in a column negative"),
-                message("--label-column NAME of a column of scores; --task classify learns these labels"),
+                advise("{option} of a column of scores", option("label_column", "NAME")),
+                "the task classify learns such labels",
             ],
         )
     without = [example for example in examples if example.number is None]

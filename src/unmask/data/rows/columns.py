@@ -50,7 +50,8 @@ class Records:
 
     inherited: settings of the options that were made for another file: a column that they name need not be here.
     annotated: the columns that hold annotations, where the format says so. places: what to call a row, where that is
-    not its line. sha256: of the file, where it is one.
+    not its line. sha256: of the file, where it is one. resolved: the settings of reading by which the columns were
+    read, as far as these were detected.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Records:
     annotated: tuple[str, ...] = ()
     places: Mapping[int, str] = field(default_factory=dict)
     sha256: str | None = None
+    resolved: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> list[str]:
@@ -131,12 +133,19 @@ class Records:
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
         log.columns |= {role: name for role, name in columns.items() if name is not None}
+        options = {role: getattr(self.options, f"{role}_column") for role in columns}
+        absent = [name for role, name in options.items() if columns[role] and name not in (None, columns[role])]
+        absent = [] if self.names == ["text"] else absent  # so also plain text
         found = {
             role: name
             for role, name in columns.items()
-            if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
+            if name is not None and ((name not in (role, "spans") and options[role] is None) or options[role] in absent)
         }
+        if absent:
+            text = "{source} has no column {column!r}, as the training rows had"
+            log.note(text, self.source, ", ".join(absent))
         note_columns(log, self.source, **found)
+        self.resolved.update({f"{role}_column": name for role, name in columns.items() if name is not None})
 
     def note_unused(self, log: ReadLog, used: Iterable[str | None]) -> None:
         """Note the columns that are not among those used, save those that identify or group rows."""

@@ -4,11 +4,11 @@ The option `missing_labels` names them; else they are detected from all values o
 """
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
+from unmask.advice import advise, option, to_change
 from unmask.config import changed
 from unmask.data.rows.columns import Records
 from unmask.data.rows.example import RowKind
@@ -25,8 +25,8 @@ DASHES = frozenset(("-", "--", "\u2013", "\u2014"))  # "-": SNLI, where annotato
 NEGATIVE = frozenset(("-1", "-100"))  # as `datasets` writes that there is none, and losses ignore it
 MARKERS = NOTHING | DASHES | NEGATIVE
 DOUBTFUL = frozenset("none null na n/a unknown ? unlabeled unlabelled missing undefined 未标注 未知 无 空".split())
+KEEPS = "{option} keeps these values as labels"
 _INTEGER = re.compile(r"(-?\d+)(?:\.0+)?")
-KEEP = "--missing-labels ''"
 
 
 def for_labels(options: ReadOptions, labels: Collection[str]) -> ReadOptions:
@@ -52,19 +52,19 @@ def without_missing(
     if any(_INTEGER.fullmatch(label) is None for label in counts.keys() - missing):
         doubtful |= {label: counts[label] for label in sorted(counts.keys() & NEGATIVE - missing)}
     if keep and records.options.missing_labels is None and doubtful:
-        text = "{source}: {labels} are read as labels (where they stand for no label: --missing-labels {names})"
-        names = shlex.quote(",".join([*doubtful, *sorted(missing)]))
-        log.note(text, records.source, _counted(doubtful), names)
+        text = "{source}: {labels} are read as labels, though they may stand for no label"
+        away = option("missing_labels", ",".join([*doubtful, *sorted(missing)]))
+        log.note(to_change(text, records.source, _counted(doubtful), by=[away]))
     if not missing:
         return records
     rows = [row for row, some in zip(records.rows, labels, strict=True) if not some & missing]
     gone = _counted({label: counts[label] for label in sorted(missing)})
     if not rows:
         what = message("{source}: no row has a label", records.source)
-        raise UserError(what, given=gone, hint=keep and message("{option} keeps these values as labels", KEEP))
-    text = "{source}: {count:,} rows skipped, because their label is missing: {values}{change}"
-    change = message(" (to keep them as labels: {option})", KEEP) if keep else ""
-    log.note(text, records.source, len(records.rows) - len(rows), gone, change)
+        raise UserError(what, given=gone, hint=advise(KEEPS, option("missing_labels", "")) if keep else None)
+    text = "{source}: {count:,} rows skipped, because their label is missing: {values}"
+    by = [option("missing_labels", "")] if keep else []
+    log.note(to_change(text, records.source, len(records.rows) - len(rows), gone, by=by))
     return replace(records, rows=rows)
 
 
@@ -120,7 +120,7 @@ def _in_doubt(records: Records, value: str, counts: Counter[str]) -> UserError:
         value,
         given=_counted(dict(sorted(counts.items()))),
         hint=[
-            message("--missing-labels={value} leaves such rows out", value),
-            message("{option} keeps these values as labels", KEEP),
+            advise("{option} leaves such rows out", option("missing_labels", value)),
+            advise(KEEPS, option("missing_labels", "")),
         ],
     )

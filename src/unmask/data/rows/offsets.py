@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+from unmask.advice import advise, option, to_change
 from unmask.data.rows.columns import excerpt
 from unmask.data.rows.options import SpanOffsets
 from unmask.data.textfiles import ReadLog, shorten
@@ -197,7 +198,7 @@ class OffsetReader:
                 f"{where}: a span is not the text beside it",
                 given=f"{excerpt([span.start, span.end, span.label])}: {_both(span, text, place)}",
                 allowed="the same text, offsets counted alike in the whole file",
-                hint="--span-offsets characters reads the offsets as they are",
+                hint=advise("{option} reads the offsets as they are", option("span_offsets", "characters")),
             )
         if place is None:
             inside = 0 <= span.start <= span.end + unit.inclusive <= bounds[-1]
@@ -225,8 +226,8 @@ class OffsetReader:
             )
             self.log.note(text, self.source, self.unit.title, self.moved, self.spans)
         if self.doubtful:
-            text = "{source}: offsets of {count:,} spans after an emoji read as characters (to change: --span-offsets)"
-            self.log.note(text, self.source, self.doubtful)
+            text = "{source}: offsets of {count:,} spans after an emoji read as characters"
+            self.log.note(to_change(text, self.source, self.doubtful, by=[option("span_offsets")]))
         if self.different:
             text = "{source}: {count:,} of {spans:,} spans are not the text beside them (the first: {first})"
             self.log.note(text, self.source, len(self.different), self.spans, self.different[0])
@@ -244,7 +245,8 @@ def _hints(span: FileSpan, text: str, unit: Unit) -> list[Message]:
     """The options by which a span is in its text."""
     others = (name for name in NAMES if name != unit.name)
     fitting = (name for name in others if to_characters(span.start, span.end, boundaries(text, Unit(name)), Unit(name)))
-    return [message("--span-offsets {name} if they are {unit}", name, message(NAMES[name])) for name in fitting]
+    hints = (advise("{option} if they are {unit}", option("span_offsets", one), message(NAMES[one])) for one in fitting)
+    return [hint for hint in hints if hint is not None]
 
 
 def marked_spans(values: Collection[Any]) -> list[FileSpan]:

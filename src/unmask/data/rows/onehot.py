@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unmask.advice import advise, option
 from unmask.data.rows.cells import with_cells
 from unmask.data.rows.columns import Records, excerpt
 from unmask.data.rows.example import RowKind
@@ -27,7 +28,7 @@ def flag(value: Any) -> bool | None:
 def no_column(records: Records, names: Sequence[str]) -> UserError:
     """The error for names of labels that are neither columns nor those of the places of a list."""
     absent = next((name for name in names if name not in records.names), "")
-    hint = [did_you_mean(suggest(absent, records.names)), "--label-columns NAME,NAME,..."]
+    hint = [did_you_mean(suggest(absent, records.names)), option("label_columns", "NAME,NAME,...")]
     return UserError(
         "{source} has no column {name!r}", records.source, absent, allowed=", ".join(records.names), hint=hint
     )
@@ -60,7 +61,7 @@ def _chosen(labels: list[str], kind: RowKind, where: str) -> Any:
     """The labels of a row; of rows with one label an error where there are none or several."""
     if kind == "labels" or len(labels) == 1:
         return labels
-    hint = "--task multilabel is for rows with any number of labels"
+    hint = "the task multilabel is for rows with any number of labels"
     return UserError(
         "{place} has {count} labels, where one is needed", where, len(labels), given=", ".join(labels), hint=hint
     )
@@ -80,7 +81,7 @@ def without_bits(records: Records, column: str, kind: RowKind) -> Records:
         return records
     if length == 1:
         what = "{source}: column {column!r} holds only 0 and 1, which name no label"
-        ways = [hint_of(records, {column}), "--task classify is for one label a row"]
+        ways = [hint_of(records, {column}), "the task classify is for one label a row"]
         raise UserError(what, records.source, column, hint=ways)
     if length == len(names):
         missing = markers(records.options)
@@ -89,7 +90,7 @@ def without_bits(records: Records, column: str, kind: RowKind) -> Records:
         )
     what = "{source}: column {column!r} holds {count} values of 0 and 1 in each row (multi-hot), which name no labels"
     example = ",".join(f"NAME{number}" for number in range(1, min(length, 4) + 1)) + (",..." if length > 4 else "")
-    hint = message("--label-columns {names} names the label of each of the {count} places", example, length)
+    hint = advise("{option} names the label of each of the {count} places", option("label_columns", example), length)
     allowed = message("{count} names of labels", length) if names else 'the labels, such as ["a", "b"]'
     raise UserError(what, records.source, column, length, given=excerpt(values[0]), allowed=allowed, hint=hint)
 
@@ -140,5 +141,4 @@ def hint_of(records: Records, others: Collection[str | None] = ()) -> str | None
     if len(names) < 2:
         return None
     fields = ",".join(f'"{name}"' if "," in name else name for name in names)
-    quoted = f"'{fields}'" if re.search(r"[^\w,.-]", fields) else fields
-    return message("--label-columns {names} makes a label of each of these columns of 0 and 1", quoted)
+    return advise("{option} makes a label of each of these columns of 0 and 1", option("label_columns", fields))

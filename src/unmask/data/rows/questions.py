@@ -46,6 +46,8 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     question = records.required("text", QUESTIONS)
     context = records.required("pair", CONTEXTS, (question,))
     answers = (records.named("label") or records.usual(ANSWERS)) if labelled else None
+    columns = {"text_column": question, "pair_column": context, "label_column": answers}
+    records.resolved.update({option: name for option, name in columns.items() if name is not None})
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
     if labelled:
         records.note_unused(log, (question, context, answers, start, "is_impossible", "title"))

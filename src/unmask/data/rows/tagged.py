@@ -75,6 +75,7 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         note_columns(log, records.source, token=token, tag=tag)
         if labelled:
             records.note_unused(log, (token, tag))
+        records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
     if labelled:
         records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
         rows = records.rows
@@ -200,6 +201,8 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     label = records.labels(SPANS, (text, pair))
     records.note_detected(log, text=text, pair=pair, label=label)
     records.note_unused(log, (text, pair, *SPANS, label))
+    if not records.annotated:
+        records.resolved.pop("label_column", None)  # it has one of few names, in each row
     # unless an option or the format names the column, each row may have its spans under another name
     named = records.named("label") or (label if records.annotated else None)
     keys = SPANS if named is None else (named,)

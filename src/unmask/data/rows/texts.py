@@ -30,6 +30,8 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
     label, separator, form = None, None, kind
     if labelled:
         records, label, separator = _with_labels(records, log, kind, text, pair)
+    else:
+        records.note_detected(log, text=text, pair=pair)
     if kind == "pairs" and label is not None:
         form = "label" if are_words(records, label) else "number"
     required = labelled and kind != "pairs"
@@ -59,7 +61,7 @@ def _with_labels(
 ) -> tuple[Records, str | None, str | None]:
     """The records with their labels in one column and without those whose label is missing; the column, and what
     separates several labels in it."""
-    names, others, separator = records.label_names, (text, pair), records.options.label_separator
+    names, others, separator = records.label_names, (text, pair), None
     named = bool(names) and set(names) <= set(records.names)
     if named:
         label = records.options.label_columns
@@ -80,8 +82,8 @@ def _with_labels(
         if kind in ("label", "labels"):
             before, records = records, without_bits(records, label, kind)
             named = records is not before
-    if kind == "labels" and separator is None:
-        separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
+    if kind == "labels":
+        separator = _label_separator(records, label, log)
 
     def written(row: Row) -> list[str]:
         return [one if isinstance(one, str) else json.dumps(one) for one in _parts(row[1].get(label), separator)]
@@ -89,7 +91,12 @@ def _with_labels(
     records = without_missing(records, written, None if named else kind, log)
     if kind == "labels" and are_numbers(one for row in records.rows for one in written(row)):
         log.note("{source}: labels are numbers; for names, write these in place of the numbers", records.source)
-    return (*with_scores(records, label, log), None) if kind == "pairs" else (records, label, separator)
+    if kind != "pairs":
+        return records, label, separator
+    records, scores = with_scores(records, label, log)
+    if scores is None:
+        records.resolved.pop("label_column", None)
+    return records, scores, None
 
 
 def target_of(value: Any, kind: RowKind, separator: str | None, where: str, column: str) -> Target | None:
@@ -137,6 +144,17 @@ def _parts(value: Any, separator: str | None) -> list[Any]:
     if isinstance(value, list):
         return [math.nan if one is None else one for one in value]
     return [] if value is None or isinstance(value, UserError) else [value]
+
+
+def _label_separator(records: Records, label: str, log: ReadLog) -> str | None:
+    """What separates several labels in a cell: as the options say, unless that was detected in another file and occurs
+    in no cell here."""
+    separator, cells = records.options.label_separator, [row.get(label) for _, row in records.rows]
+    doubtful = separator in (*SEPARATORS,) and "label_separator" in records.inherited
+    if separator is None or (doubtful and not any(separator in cell for cell in cells if isinstance(cell, str))):
+        separator = _separator(cells, records.source, log) or separator
+    records.resolved.update({"label_separator": separator} if separator else {})
+    return separator
 
 
 def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
