@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from unmask.advice import PLACEHOLDERS
 from unmask.errors import UserError
 
 
@@ -17,7 +18,7 @@ def as_keyword(option: str) -> str:
         return option
     name, _, value = option.removeprefix("--").partition(" ")
     keyword = {"input-format": "format", "lang": "language"}.get(name, name.replace("-", "_"))
-    return f"{keyword}={value if value.isupper() else repr(value)}" if value else keyword
+    return f"{keyword}={value if value.startswith(PLACEHOLDERS) else repr(value)}" if value else keyword
 
 
 @contextmanager

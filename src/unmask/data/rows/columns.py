@@ -40,7 +40,7 @@ TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
-UNSAID = {*IDS, "idx", "index", "guid", "uid", "line", "source", "tokens", "", "unnamed: 0"}  # not noted as not used
+UNSAID = {*IDS, "idx", "index", "guid", "uid", "line", "source", "tokens", "span_offsets", "", "unnamed: 0"}  # not noted as not used
 SHOWN = 8  # columns in a note
 
 
