@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask import console
-from unmask.data import encodings
+from unmask.data import encodings, foreign
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
 
@@ -32,15 +32,6 @@ COMPRESSED = (".gz", ".zst")
 STDIN = "-"
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
 
-_MAGIC = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"%PDF-": "a PDF document",
-    b"PK\x03\x04": "a zip archive (or an Office document)",
-    b"PAR1\x15": "a Parquet file",
-    b"\x1f\x8b": "gzip data: its name should end in .gz",
-    b"\x28\xb5\x2f\xfd": "zstd data: its name should end in .zst",
-}
 # bytes that text may hold; where a NUL and many others are found, the file is binary
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
@@ -313,10 +304,12 @@ def _raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    given = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
-    if given is None and b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
+    if (known := foreign.binary(head, name)) is not None:
+        return known.error(name, name)
+    if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
-    return None if given is None else UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+        return UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+    return None
 
 
 class _Decoder:

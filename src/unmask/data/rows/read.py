@@ -1,6 +1,6 @@
 """read_rows: the rows of any file, or of a program, as examples.
 
-file -> records (records.py; converters: conll.py, label_studio.py, questions.py)
+file -> records (records.py; converters: readers/, questions.py)
      -> examples (texts.py, tagged.py, questions.py)
 """
 
@@ -12,6 +12,7 @@ from typing import Literal
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
+from unmask.data.rows.readers.accepted import without_rejected
 from unmask.data.rows.readers.memory import Source
 from unmask.data.rows.readers.records import BY_NAME, Form, read_records
 from unmask.data.rows.schemes import SchemeName
@@ -53,6 +54,8 @@ def read_rows(
     tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
+    if labelled:
+        records = without_rejected(records, log, [options.label_column, "answer" if form == "questions" else None])
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif form == "texts":

@@ -4,18 +4,23 @@ The format is detected from the name and the first bytes of a file; where these 
 a note says so. The option `format` overrides it.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Literal
 
 from unmask.config import changed
+from unmask.data import foreign
 from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
-from unmask.data.rows.questions import read_squad
-from unmask.data.rows.readers import label_studio
+from unmask.data.rows.questions import flat_questions, is_nested, read_squad
+from unmask.data.rows.readers import annotations, label_studio
+from unmask.data.rows.readers.brat import SUFFIX, is_brat, read_brat
 from unmask.data.rows.readers.conll import ConllReader
+from unmask.data.rows.readers.fasttext import fasttext_rows, is_fasttext
 from unmask.data.rows.readers.memory import PARQUET, MemoryRows, Source, read_parquet
 from unmask.data.tables import DELIMITERS, Row, json_array, json_lines, table_rows
 from unmask.data.textfiles import STDIN, ReadLog, TextFile, display_name, inner_suffix
@@ -31,10 +36,14 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
     "parquet": ("Parquet", (".parquet",)),
     "txt": ("plain text, one a line", (".txt",)),
     "conll": ("CoNLL", (".conll", ".conllu", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")),
+    "fasttext": ("lines of fastText", ()),
+    "brat": ("documents of brat", (SUFFIX,)),
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "questions"]
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
+_TEXT = r'\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{'  # as spaCy has it: ["text", {"entities": [...]}]
+_SPACY = re.compile(_TEXT), re.compile(rf"\[\s*{_TEXT}")  # one a line, and in an array
 
 
 def read_records(
@@ -52,9 +61,11 @@ def read_records(
     with ExitStack() as stack:
         if isinstance(source, MemoryRows):
             rows = list(enumerate(source.rows, 1))
+        elif _is_brat(source, options := for_file(options, str(source), inherited), form):
+            rows, places, sha256 = read_brat(Path(source), options.encoding, labelled, log)
+            log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["brat"][0]), len(rows))
         else:
             file = TextFile(source, stack)
-            options = for_file(options, file.path, inherited)
             format = detect_format(file, options, log, form)
             lines = file.lines(log, options.encoding)
             is_array = format == "json" or (format == "label-studio" and file.opening(options.encoding)[:1] == "[")
@@ -66,6 +77,8 @@ def read_records(
                 rows = json_array(name, _whole(file, log, options.encoding), log)
             elif format in ("jsonl", "label-studio"):
                 rows = json_lines(name, lines, log)
+            elif format == "fasttext":
+                rows = fasttext_rows(lines)
             elif format == "txt":
                 rows = ((line, {"text": text}) for line, text in lines if text.strip())
             elif format == "conll":
@@ -73,13 +86,33 @@ def read_records(
             else:
                 rows = table_rows(name, lines, log, format == "tsv")
             rows, sha256 = list(rows), file.sha256()
+    annotated: tuple[str, ...] = ()
+    if rows and form == "questions" and is_nested(rows):
+        rows, places = flat_questions(name, rows, log)
+    elif rows and format in (None, "json", "jsonl", "label-studio"):
+        rows, annotated = _converted(name, rows, format, labelled, log)
     if not rows:
         raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
-    annotated: tuple[str, ...] = ()
-    if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
-        log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["label-studio"][0]), len(rows))
-        rows, annotated = label_studio.convert(name, rows, labelled, log)
     return Records(name, rows, options, inherited, annotated, places, sha256)
+
+
+def _converted(
+    name: str, rows: list[Row], format: str | None, labelled: bool, log: ReadLog
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows of an annotation tool or of a well-known data set as plain ones, which is noted, and the columns of their
+    annotations."""
+    if format == "label-studio" or (format is not None and label_studio.is_export(rows[0][1])):
+        title, convert = FORMATS["label-studio"][0], label_studio.convert
+    elif (known := annotations.detect(rows)) is not None:
+        title, convert = known.title, known.convert
+    else:
+        return rows, ()
+    log.note("{name}: {format}, {rows:,} entries", name, message(title), len(rows))
+    return convert(name, rows, labelled, log)
+
+
+def _is_brat(source: str | Path, options: ReadOptions, form: Form) -> bool:
+    return options.format == "brat" or (options.format == "auto" and is_brat(Path(source), form == "tokens"))
 
 
 def for_file(options: ReadOptions, path: str, inherited: Collection[str]) -> ReadOptions:
@@ -97,7 +130,10 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
     named = BY_NAME.get(inner_suffix(file.path))
     found: Format | None = options.format
     if found == "auto":
-        if form == "questions" and named == "json" and not file.opening(options.encoding).startswith("["):
+        opening = file.opening(options.encoding)
+        if named != "conll" and (known := _foreign(file, opening)) is not None:
+            raise known.error(file.name, file.path)
+        if form == "questions" and named == "json" and not opening.startswith("[") and not _is_lines(opening):
             return "squad"
         if form == "tokens" and named in ("txt", "tsv", "csv"):
             named = None  # CoNLL files have these names, too
@@ -112,6 +148,19 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
     return format
 
 
+def _foreign(file: TextFile, opening: str) -> foreign.Foreign | None:
+    """The format of a file that is not read, by its first bytes; None for others."""
+    return None if file.head.startswith(PARQUET) else foreign.binary(file.head, file.path) or foreign.markup(opening)
+
+
+def _is_lines(opening: str) -> bool:
+    """Whether the first line is an object of its own, and not the whole of SQuAD."""
+    with suppress(ValueError):
+        first = json.loads(opening.partition("\n")[0])
+        return isinstance(first, dict) and "data" not in first
+    return False
+
+
 def _by_content(file: TextFile, named: Format | None, encoding: str | None, form: Form) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
     if file.head.startswith(PARQUET):
@@ -119,10 +168,12 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
     if not file.head or named in ("csv", "tsv", "conll", "parquet"):
         return None
     text = file.opening(encoding)
-    if _ARRAY.match(text):
+    if _ARRAY.match(text) or _SPACY[1].match(text):
         return "json"
-    if _OBJECT.match(text):
+    if _OBJECT.match(text) or _SPACY[0].match(text):
         return "jsonl"
+    if form == "texts" and is_fasttext(text):
+        return "fasttext"
     # a table, where the first line is a header that names a text and a label, or two texts
     line = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=line.count)
