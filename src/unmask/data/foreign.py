@@ -217,7 +217,7 @@ _OBJECTS = (
 )
 _TAG = r"<[A-Za-z_][\w:.-]*(\s[^<>]*)?>"
 _XML = re.compile(rf"<\?xml\b|<!DOCTYPE\b|{_TAG}\s*\n\s*<", re.IGNORECASE)
-_HTML = re.compile(r"<!DOCTYPE\s+html|<html\b", re.IGNORECASE)
+_HTML = re.compile(r"<!DOCTYPE\s+html|<(html|body|table|div)\b", re.IGNORECASE)
 
 
 def binary(head: bytes, path: str) -> Foreign | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unmask.data.rows.columns import excerpt
+from unmask.data.rows.readers import label_studio
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
@@ -178,7 +179,11 @@ def _from_spacy(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Conver
     return [(line, row | {"cats": of}) for (line, row), of in zip(rows, labels, strict=True)], ("cats",)
 
 
+LABEL_STUDIO = Convention(
+    "an export of Label Studio", lambda rows: label_studio.is_export(rows[0][1]), label_studio.convert
+)
 CONVENTIONS = (
+    LABEL_STUDIO,
     Convention("an export of Prodigy", _is_prodigy, _from_prodigy),
     Convention("an export of Argilla", _is_argilla, _from_argilla),
     Convention("the form of CLUENER", lambda rows: bool(_surface_columns(rows)), _from_cluener),

@@ -17,7 +17,7 @@ from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
 from unmask.data.rows.questions import flat_questions, is_nested, read_squad
-from unmask.data.rows.readers import annotations, label_studio
+from unmask.data.rows.readers import annotations
 from unmask.data.rows.readers.brat import SUFFIX, is_brat, read_brat
 from unmask.data.rows.readers.conll import ConllReader
 from unmask.data.rows.readers.fasttext import fasttext_rows, is_fasttext
@@ -90,25 +90,13 @@ def read_records(
     if rows and form == "questions" and is_nested(rows):
         rows, places = flat_questions(name, rows, log)
     elif rows and format in (None, "json", "jsonl", "label-studio"):
-        rows, annotated = _converted(name, rows, format, labelled, log)
+        known = annotations.LABEL_STUDIO if format == "label-studio" else annotations.detect(rows)
+        if known is not None:
+            log.note("{name}: {format}, {rows:,} entries", name, message(known.title), len(rows))
+            rows, annotated = known.convert(name, rows, labelled, log)
     if not rows:
         raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
     return Records(name, rows, options, inherited, annotated, places, sha256)
-
-
-def _converted(
-    name: str, rows: list[Row], format: str | None, labelled: bool, log: ReadLog
-) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows of an annotation tool or of a well-known data set as plain ones, which is noted, and the columns of their
-    annotations."""
-    if format == "label-studio" or (format is not None and label_studio.is_export(rows[0][1])):
-        title, convert = FORMATS["label-studio"][0], label_studio.convert
-    elif (known := annotations.detect(rows)) is not None:
-        title, convert = known.title, known.convert
-    else:
-        return rows, ()
-    log.note("{name}: {format}, {rows:,} entries", name, message(title), len(rows))
-    return convert(name, rows, labelled, log)
 
 
 def _is_brat(source: str | Path, options: ReadOptions, form: Form) -> bool:
