@@ -258,6 +258,9 @@ class TextFile:
         number, blank, skipped_before = 0, True, log.skipped
         try:
             head, stream = self.stream.peek(4096)[:4096], self.stream
+            if (known := foreign.binary(head, self.path)) is not None:
+                log.skip(known.error(self.name, self.path))
+                return
             if encoding is None and (encoding := encodings.utf16(head)) is not None:
                 log.note(_NOT_UTF8, self.name, encoding)
             if encoding not in (None, "UTF-8", "GB18030"):
@@ -304,8 +307,6 @@ def _raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    if (known := foreign.binary(head, name)) is not None:
-        return known.error(name, name)
     if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
         return UserError("{name} is not text", name, given=given, allowed="text in UTF-8")

@@ -4,6 +4,7 @@ Prodigy: `{"text", "spans" | "label" | "options" and "accept", "answer", "_input
 Argilla: `{"fields": {"text"}, "responses": {"mood": [{"value", "status"}]}}`, flat as `mood.responses` with
     `mood.responses.status`, and before 2.0 `{"text" | "inputs", "annotation", "prediction", "status"}`.
 CLUENER: `{"text", "label": {"name": {"叶老桂": [[9, 11]]}}}`, where the end is the last character of the surface.
+doccano, before 1.0: `{"text", "annotations": [{"label": 2, "start_offset": 0, "end_offset": 4}]}`.
 spaCy: `{"text", "entities": [[0, 4, "PER"]], "cats": {"sport": 1.0}}` (`tables.py` makes it of `["text", {...}]`).
 """
 
@@ -162,6 +163,25 @@ def _check_surface(text: str, surface: str, start: Any, last: Any, where: str, l
     )
 
 
+def _is_doccano(rows: Rows) -> bool:
+    found = [one for _, row in rows for one in row.get("annotations") or () if isinstance(row["annotations"], list)]
+    return bool(found) and all(isinstance(one, dict) and "label" in one for one in found) and "text" in rows[0][1]
+
+
+def _from_doccano(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Converted:
+    """Labels of this form are the numbers that doccano has for them, which is noted."""
+    records = []
+    for line, row in rows:
+        found = [
+            (one.get("start_offset"), one.get("end_offset"), str(one["label"])) for one in row["annotations"] or ()
+        ]
+        labels = [[*one] if one[0] is not None else one[2] for one in found]
+        records.append((line, row | {"annotations": labels}))
+    if any(type(one["label"]) is int for _, row in rows for one in row["annotations"] or ()):
+        log.note("{source}: labels are numbers; the export JSONL (text labels) of doccano has their names", source)
+    return records, ("annotations",)
+
+
 def _is_spacy(rows: Rows) -> bool:
     """A category has a number from 0 to 1 or a truth value."""
     cats = [row["cats"] for _, row in rows if row.get("cats")]
@@ -187,5 +207,6 @@ CONVENTIONS = (
     Convention("an export of Prodigy", _is_prodigy, _from_prodigy),
     Convention("an export of Argilla", _is_argilla, _from_argilla),
     Convention("the form of CLUENER", lambda rows: bool(_surface_columns(rows)), _from_cluener),
+    Convention("an old export of doccano", _is_doccano, _from_doccano),
     Convention("training data of spaCy", _is_spacy, _from_spacy),
 )

@@ -21,7 +21,7 @@ from unmask.errors import UserError
 SUFFIX = ".ann"
 _SPAN = re.compile(r"(\S+) (\d+) (\d+)")
 _SPANS = re.compile(r"\S+ \d+ \d+(;\d+ \d+)+")
-_OTHERS = re.compile(r"[REAMN#*]")
+_OTHERS = re.compile(r"[REAMN]\S*\d\t|[#*]")
 _FORM = "T1<tab>PER 0 3<tab>Ada"
 
 
