@@ -26,7 +26,7 @@ PAIRS = tuple(
 )
 TEXTS = tuple(
     "text sentence content review document body comment tweet message utterance headline abstract description question "
-    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data".split()
+    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data text_a".split()
 )
 LABELS = tuple(
     "label category class target sentiment topic intent gold_label rating stars score similarity labels "
