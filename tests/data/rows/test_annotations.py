@@ -129,6 +129,14 @@ class TestProdigy:
             examples_of(path)
         assert [e.label for e in examples_of(jsonl(tmp_path / "b.jsonl", rows[0] | HASHES))] == ["P"]
 
+    def test_choices_beside_spans(self, tmp_path: Path) -> None:
+        span = {"start": 0, "end": 3, "label": "PER"}
+        row = {"text": "Ada", "spans": [span], "options": [], "accept": ["P"], "answer": "accept"} | HASHES
+        path = jsonl(tmp_path / "a.jsonl", row)
+        assert surfaces(tagged_of(path).examples) == [[("Ada", "PER")]] and examples_of(path)[0].label == "P"
+        path = jsonl(tmp_path / "b.jsonl", ["Ada", {"entities": [[0, 3, "PER"]], "cats": {"P": 1, "N": 0}}])
+        assert surfaces(tagged_of(path).examples) == [[("Ada", "PER")]] and examples_of(path)[0].label == "P"
+
 
 class TestRejected:
     @pytest.mark.parametrize(
@@ -319,6 +327,12 @@ class TestFastText:
             assert len(examples_of(path, kind, on_error="skip")) == 2
         path.write_text("b\n__label__x a\n")
         assert [e.label for e in examples_of(path, format="fasttext", on_error="skip")] == ["x"]
+
+    def test_spans_are_not_what_it_holds(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.txt"
+        path.write_text("__label__x a ball\n__label__y an apple\n")
+        with refused(f"{path}, line 1", "'label'"):
+            tagged_of(path)
 
     def test_tables_with_such_labels_are_tables(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"

@@ -259,6 +259,12 @@ class TestCmrc:
         path = jsonl(tmp_path / "a.jsonl", {"header": {"dataset": "x"}}, mrqa)
         assert [(e.id, e.answers) for e in questions_of(path)] == [("m1", (ReferenceAnswer("stone bridge", 18),))]
 
+    def test_contexts_in_place_of_articles(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps({"data": cmrc(("在上海", [["上海"]]))}), encoding="utf-8")
+        (example,) = questions_of(path)
+        assert (example.id, example.answers) == ("D0_0", (ReferenceAnswer("上海", 1),))
+
     def test_questions_are_wanted_where_there_is_none(self, tmp_path: Path) -> None:
         path = jsonl(tmp_path / "a.jsonl", {"context_text": "a", "qas": "none"}, {"context_text": "b", "qas": []})
         with refused(f"{path}, line 1", "qas"):

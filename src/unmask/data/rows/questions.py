@@ -160,20 +160,16 @@ def flat_questions(name: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[R
     found: list[Row] = []
     places: dict[int, str] = {}
 
-    def add(line: int, row: dict[str, Any]) -> None:
-        where = f"{name}, line {line:,}"
-        if "paragraphs" in row:
-            _add_article(row, where, found, places)
-        else:
-            _add_questions(row, where, found, places)
-
     rows = [one for one in rows if one[1].keys() != {"header"}]  # as MRQA begins
-    list(log.usable(rows, add))
+    list(log.usable(rows, lambda line, row: _add_article(row, f"{name}, line {line:,}", found, places)))
     log.note("{name}: {contexts:,} contexts with {questions:,} questions", name, len(rows), len(found))
     return found, places
 
 
 def _add_article(article: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
+    """Add the questions of an article of SQuAD, or on one context."""
+    if isinstance(article, dict) and "qas" in article:
+        article = {"paragraphs": [article]}
     title = article.get("title") if isinstance(article, dict) else None
     where += f" ({title})" if title else ""
     for number, paragraph in enumerate(_list(article, "paragraphs", where), 1):

@@ -21,6 +21,7 @@ from unmask.errors import UserError
 Rows = Sequence[Row]
 Converted = tuple[list[Row], tuple[str, ...]]
 RESPONSES = ".responses"
+OF_TEXTS = ("accept", "cats")  # columns that hold labels of whole texts; spans may stand beside them
 
 
 @dataclass(frozen=True)

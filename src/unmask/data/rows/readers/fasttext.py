@@ -7,10 +7,12 @@ from unmask.data.tables import Lines, Row
 
 _LABEL = re.compile(r"(?:(?<=\s)|^)__label__(\S+)\s*")
 
+_FIRST = re.compile(r"__label__\S|.*\s__label__\S+\s*$")
+
 
 def is_fasttext(opening: str) -> bool:
-    """Whether the first line of a file has labels."""
-    return _LABEL.search(opening.partition("\n")[0]) is not None
+    """Whether the first line of a file has a label: before its text, or as its last word."""
+    return _FIRST.match(opening.partition("\n")[0]) is not None
 
 
 def fasttext_rows(lines: Lines) -> Iterator[Row]:

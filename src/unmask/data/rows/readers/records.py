@@ -93,7 +93,8 @@ def read_records(
         known = annotations.LABEL_STUDIO if format == "label-studio" else annotations.detect(rows)
         if known is not None:
             log.note("{name}: {format}, {rows:,} entries", name, message(known.title), len(rows))
-            rows, annotated = known.convert(name, rows, labelled, log)
+            rows, names = known.convert(name, rows, labelled, log)
+            annotated = tuple(one for one in names if form == "texts" or one not in annotations.OF_TEXTS)
     if not rows:
         raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
     return Records(name, rows, options, inherited, annotated, places, sha256)
@@ -160,7 +161,7 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
         return "json"
     if _OBJECT.match(text) or _SPACY[0].match(text):
         return "jsonl"
-    if form == "texts" and is_fasttext(text):
+    if is_fasttext(text):
         return "fasttext"
     # a table, where the first line is a header that names a text and a label, or two texts
     line = text.partition("\n")[0]
