@@ -110,6 +110,14 @@ class TestProdigy:
         notes = " ".join(found.notes)
         assert "Prodigy, 5 entries" in notes and "2 rows skipped" in notes and "ignore, reject" in notes
 
+    def test_answers_for_single_spans(self, tmp_path: Path) -> None:
+        span = {"start": 0, "end": 3, "label": "PER"}
+        row = {"text": "Ada met Bob", "spans": [span], "answer": "accept", **HASHES}
+        notes = tagged_of(
+            jsonl(tmp_path / "a.jsonl", row | {"_view_id": "ner"}, row | {"_view_id": "ner_manual"})
+        ).notes
+        assert "1 rows answer for single spans" in " ".join(notes)
+
     def test_labels_that_were_accepted(self, tmp_path: Path) -> None:
         answers = ["accept", "reject", "ignore", "accept"]
         rows = [{"text": f"t{n}", "label": "AB"[n % 2], "answer": one} | HASHES for n, one in enumerate(answers)]
@@ -240,6 +248,9 @@ class TestDoccano:
         found = tagged_of(jsonl(tmp_path / "a.jsonl", *(row | about for row in rows)))
         assert surfaces(found.examples) == [[("Ada", "4")], []] and [e.id for e in found.examples] == ["3", "4"]
         assert "labels are numbers" in " ".join(found.notes)
+        rows[0]["annotations"] = [{"label": "PER", "start": 0, "end": 3}]
+        found = tagged_of(jsonl(tmp_path / "d.jsonl", *rows))
+        assert surfaces(found.examples) == [[("Ada", "PER")], []] and "labels are numbers" not in " ".join(found.notes)
         rows = [{"text": "a", "annotations": [{"label": 2, "user": 1}]}, {"text": "b", "annotations": [{"label": 1}]}]
         assert [e.label for e in examples_of(jsonl(tmp_path / "b.jsonl", *rows))] == ["2", "1"]
         rows[0]["annotations"] = [{"label": "y"}, {"label": "x"}]

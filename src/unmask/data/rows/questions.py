@@ -169,7 +169,8 @@ def flat_questions(name: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[R
 def _add_article(article: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
     """Add the questions of an article of SQuAD, or on one context."""
     if isinstance(article, dict) and "qas" in article:
-        article = {"paragraphs": [article]}
+        _add_questions(article, where, rows, places)
+        return
     title = article.get("title") if isinstance(article, dict) else None
     where += f" ({title})" if title else ""
     for number, paragraph in enumerate(_list(article, "paragraphs", where), 1):

@@ -52,6 +52,10 @@ def _from_prodigy(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Conv
     """Those that were rejected or ignored are left out later, as of any format (accepted.py)."""
     lists = [name for name in ("spans", "accept") if _has(name, list, rows)]
     records = [(line, row | {name: row.get(name) or [] for name in lists}) for line, row in rows]
+    single = sum(row.get("_view_id") == "ner" and row.get("answer") == "accept" for _, row in rows)
+    if single and labelled:  # by ner.teach
+        text = "{source}: {count:,} rows answer for single spans; other entities of their texts count as none"
+        log.note(text, source, single)
     return records, tuple(lists[-1:]) if "accept" in lists else ()
 
 
@@ -170,15 +174,17 @@ def _is_doccano(rows: Rows) -> bool:
 
 
 def _from_doccano(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Converted:
-    """Labels of this form are the numbers that doccano has for them, which is noted."""
-    records = []
+    """Old exports have the numbers of labels, which is noted."""
+    records: list[Row] = []
+    numbers = False
     for line, row in rows:
-        found = [
-            (one.get("start_offset"), one.get("end_offset"), str(one["label"])) for one in row["annotations"] or ()
-        ]
-        labels = [[*one] if one[0] is not None else one[2] for one in found]
+        labels: list[Any] = []
+        for one in row.get("annotations") or ():
+            start, end = (one.get(f"{bound}_offset", one.get(bound)) for bound in ("start", "end"))
+            labels.append(str(one["label"]) if start is None else [start, end, str(one["label"])])
+            numbers = numbers or type(one["label"]) is int
         records.append((line, row | {"annotations": labels}))
-    if any(type(one["label"]) is int for _, row in rows for one in row["annotations"] or ()):
+    if numbers:
         log.note("{source}: labels are numbers; the export JSONL (text labels) of doccano has their names", source)
     return records, ("annotations",)
 
@@ -208,6 +214,6 @@ CONVENTIONS = (
     Convention("an export of Prodigy", _is_prodigy, _from_prodigy),
     Convention("an export of Argilla", _is_argilla, _from_argilla),
     Convention("the form of CLUENER", lambda rows: bool(_surface_columns(rows)), _from_cluener),
-    Convention("an old export of doccano", _is_doccano, _from_doccano),
+    Convention("annotations beside texts, as doccano had them", _is_doccano, _from_doccano),
     Convention("training data of spaCy", _is_spacy, _from_spacy),
 )
