@@ -181,6 +181,7 @@ _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
     (b"Rar!\x1a\x07", Foreign("a RAR archive", ("$ unrar x FILE",))),
     (b"ARROW1", ARROW),
     (b"\xff\xff\xff\xff", ARROW_STREAM),
+    (b"FEA1", Foreign("a Feather file", _pandas('read_feather("FILE")', needs="  # and pyarrow"))),
     (b"\x89HDF\r\n\x1a\n", Foreign("an HDF5 file", _pandas('read_hdf("FILE")', needs="  # and tables"))),
     (b"ORC", Foreign("an ORC file", _pandas('read_orc("FILE")', needs="  # and pyarrow"))),
     (

@@ -120,7 +120,7 @@ def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form
     found: Format | None = options.format
     if found == "auto":
         opening = file.opening(options.encoding)
-        if named != "conll" and (known := _foreign(file, opening)) is not None:
+        if (known := _foreign(file, "" if named == "conll" else opening)) is not None:
             raise known.error(file.name, file.path)
         if form == "questions" and named == "json" and not opening.startswith("[") and not _is_lines(opening):
             return "squad"
