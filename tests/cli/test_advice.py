@@ -87,6 +87,7 @@ ADVICE = [
     (file, text, line)
     for file, text, line in texts()
     if file not in BUILT and not file.startswith(("cli/common", "cli/app.py")) and any(named_in(text))
+    if not text.startswith("$ ")  # the command line of another program
 ]
 DECLARED = re.compile(r"--[a-z-]+( FOLDER| FILE)?")  # where a command declares an option, or names one that is missing
 

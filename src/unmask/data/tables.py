@@ -260,7 +260,12 @@ def invalid_json(
 
 
 def _object(where: str, value: Any, written: str) -> dict[str, Any]:
-    """A JSON value that is an object. Raises UserError for others, and for half of a surrogate pair."""
+    """A JSON value that is an object, or spaCy's `["text", {"entities": [...]}]` as one.
+
+    Raises UserError for others, and for half of a surrogate pair.
+    """
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        value = {"text": value[0], **value[1]}
     if not isinstance(value, dict):
         raise UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
     if "\\u" in written:

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 from unmask import console
 from unmask.advice import advise, option
-from unmask.data import encodings
+from unmask.data import encodings, foreign
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
 
@@ -36,15 +36,6 @@ STDIN = "-"
 CHUNK = 2**20  # bytes read at a time
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
 
-_MAGIC = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"%PDF-": "a PDF document",
-    b"PK\x03\x04": "a zip archive (or an Office document)",
-    b"PAR1\x15": "a Parquet file",
-    b"\x1f\x8b": "gzip data: its name should end in .gz",
-    b"\x28\xb5\x2f\xfd": "zstd data: its name should end in .zst",
-}
 _LINE_END = re.compile("\r\n|\r|\n")
 # bytes that text may hold; where a NUL and many others are found, the file is binary
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
@@ -292,6 +283,9 @@ class TextFile:
         number, blank, skipped_before = 0, True, log.skipped
         try:
             head, stream = self.stream.peek(4096)[:4096], self.stream
+            if (known := foreign.binary(head, self.path)) is not None:
+                log.skip(known.error(self.name, self.path))
+                return
             if encoding is None and (encoding := encodings.utf16(head)) is not None:
                 log.note(_NOT_UTF8, self.name, encoding)
             if encoding not in (None, "UTF-8", "GB18030"):
@@ -382,10 +376,10 @@ class _RawLines:
 
 def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    given = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
-    if given is None and b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
+    if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
-    return None if given is None else UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+        return UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+    return None
 
 
 class _Decoder:

@@ -28,7 +28,7 @@ PAIRS = tuple(
 )
 TEXTS = tuple(
     "text sentence content review document body comment tweet message utterance headline abstract description question "
-    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data".split()
+    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data text_a".split()
 )
 LABELS = tuple(
     "label category class target sentiment topic intent gold_label rating stars score similarity labels "
@@ -40,7 +40,20 @@ TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
-UNSAID = {*IDS, "idx", "index", "guid", "uid", "line", "source", "tokens", "span_offsets", "", "unnamed: 0"}  # not noted as not used
+# not noted as not used: what identifies rows, and columns of our own split files
+UNSAID = {
+    *IDS,
+    "idx",
+    "index",
+    "guid",
+    "uid",
+    "line",
+    "source",
+    "tokens",
+    "span_offsets",
+    "",
+    "unnamed: 0",
+}  # not noted as not used
 SHOWN = 8  # columns in a note
 
 

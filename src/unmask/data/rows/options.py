@@ -7,7 +7,7 @@ from unmask.config import config, setting
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import OnError
 
-Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
+Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll", "fasttext", "brat"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
 SpanOffsets = Literal["auto", "characters", "utf-16", "bytes"]

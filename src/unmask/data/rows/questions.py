@@ -7,10 +7,12 @@ does not answer it.
 question,context,answer                                                                      a header of CSV
 {"data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [{"id": "1", "question": "...", "answers": [...],
     "is_impossible": false}]}]}]}                 SQuAD (v1 and v2, Rajpurkar et al. 2016, 2018)
+[{"context_id": "...", "context_text": "...", "qas": [{"query_id": "...", "query_text": "...", "answers": ["..."]}]}]
+                                                  CMRC 2018 as it was first distributed (Cui et al. 2019)
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +29,12 @@ QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
 ANSWERS = ("answers", "answer", "answers.text")
 STARTS = ("answer_start", "start", "answers.answer_start")
+# of SQuAD, of CMRC 2018 as it was first distributed, of MRQA
+QUESTION_KEYS, CONTEXT_KEYS, ID_KEYS = (
+    ("question", "query_text"),
+    ("context", "context_text"),
+    ("id", "query_id", "qid"),
+)
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
     "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
@@ -111,7 +119,7 @@ def _parsed(value: Any, context: str) -> Any:
 
 
 def _start_in(value: Mapping[str, Any]) -> Any:
-    return next((value[key] for key in STARTS if value.get(key) is not None), None)
+    return _first(value, STARTS)
 
 
 def _located(
@@ -152,18 +160,52 @@ def read_squad(name: str, text: str) -> tuple[list[Row], dict[int, str]]:
     rows: list[Row] = []
     places: dict[int, str] = {}
     for a, article in enumerate(_list(value, "data", name), 1):
-        title = article.get("title") if isinstance(article, dict) else None
-        named = f"{name}, article {a:,}" + (f" ({title})" if title else "")
-        for p, paragraph in enumerate(_list(article, "paragraphs", named), 1):
-            where = f"{named}, paragraph {p:,}"
-            for q, question in enumerate(_list(paragraph, "qas", where), 1):
-                if not isinstance(question, dict):
-                    raise _no_squad(f"{where}, question {q:,}", "an object", question)
-                row = {"question": question.get("question"), "context": paragraph.get("context")}
-                row |= {key: question[key] for key in ("id", "answers", "is_impossible") if key in question}
-                rows.append((len(rows) + 1, row))
-                places[len(rows)] = f"{where}, question {text_or_none(row.get('id')) or q}"
+        _add_article(article, f"{name}, article {a:,}", rows, places)
     return rows, places
+
+
+def is_nested(rows: Sequence[Row]) -> bool:
+    """Whether a record holds questions on one context, as CMRC 2018 was first distributed, or articles of SQuAD."""
+    return any(isinstance(row.get(key), list) for _, row in rows for key in ("qas", "paragraphs"))
+
+
+def flat_questions(name: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row], dict[int, str]]:
+    """The questions of such records, as `read_squad` gives them. What `log` may leave out: one without questions."""
+    found: list[Row] = []
+    places: dict[int, str] = {}
+
+    rows = [one for one in rows if one[1].keys() != {"header"}]  # as MRQA begins
+    list(log.usable(rows, lambda line, row: _add_article(row, f"{name}, line {line:,}", found, places)))
+    log.note("{name}: {contexts:,} contexts with {questions:,} questions", name, len(rows), len(found))
+    return found, places
+
+
+def _add_article(article: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
+    """Add the questions of an article of SQuAD, or on one context."""
+    if isinstance(article, dict) and "qas" in article:
+        _add_questions(article, where, rows, places)
+        return
+    title = article.get("title") if isinstance(article, dict) else None
+    where += f" ({title})" if title else ""
+    for number, paragraph in enumerate(_list(article, "paragraphs", where), 1):
+        _add_questions(paragraph, f"{where}, paragraph {number:,}", rows, places)
+
+
+def _add_questions(paragraph: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
+    """Add the questions on one context as rows, with the name of each."""
+    for number, question in enumerate(_list(paragraph, "qas", where), 1):
+        if not isinstance(question, dict):
+            raise _no_squad(f"{where}, question {number:,}", "an object", question)
+        row = {"question": _first(question, QUESTION_KEYS), "context": _first(paragraph, CONTEXT_KEYS)}
+        row |= {key: question[key] for key in ("answers", "is_impossible") if key in question}
+        if (identity := _first(question, ID_KEYS)) is not None:
+            row["id"] = identity
+        rows.append((len(rows) + 1, row))
+        places[len(rows)] = f"{where}, question {text_or_none(identity) or number}"
+
+
+def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((value[key] for key in keys if value.get(key) is not None), None)
 
 
 def _list(value: Any, key: str, where: str) -> list[Any]:

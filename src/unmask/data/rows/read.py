@@ -1,6 +1,6 @@
 """read_rows: the rows of any file, or of a program, as examples.
 
-file -> records (records.py; converters: conll.py, label_studio.py, questions.py)
+file -> records (records.py; converters: readers/, questions.py)
      -> examples (texts.py, tagged.py, questions.py)
 """
 
@@ -14,6 +14,7 @@ from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
+from unmask.data.rows.readers.accepted import without_rejected
 from unmask.data.rows.readers.memory import Source
 from unmask.data.rows.readers.records import BY_NAME, Form, read_records
 from unmask.data.rows.schemes import SchemeName
@@ -68,6 +69,8 @@ def read_rows(
     if tagged := kind in ("tags", "spans"):
         form = "tokens" if labelled or _has_tokens(source, options, inherited) else "tokens or texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited, labels)
+    if labelled:
+        records = without_rejected(records, log, [options.label_column, "answer" if form == "questions" else None])
     if tagged:
         named = (options.token_column, options.tag_column, options.label_column)
         for name in dict.fromkeys((*TOKENS, *TAGS, *SPANS, *filter(None, named))):

@@ -4,19 +4,24 @@ The format is detected from the name and the first bytes of a file; where these 
 a note says so. The option `format` overrides it.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Literal
 
 from unmask.advice import advise, option, to_change
 from unmask.config import changed
+from unmask.data import foreign
 from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
-from unmask.data.rows.questions import read_squad
-from unmask.data.rows.readers import label_studio
+from unmask.data.rows.questions import flat_questions, is_nested, read_squad
+from unmask.data.rows.readers import annotations
+from unmask.data.rows.readers.brat import SUFFIX, is_brat, read_brat
 from unmask.data.rows.readers.conll import ConllReader, is_conll
+from unmask.data.rows.readers.fasttext import fasttext_rows, is_fasttext
 from unmask.data.rows.readers.memory import PARQUET, MemoryRows, Source, read_parquet
 from unmask.data.rows.readers.token_table import TokenTableReader, is_token_table
 from unmask.data.tables import Row, json_array, json_lines, likely_delimiter, named_delimiter, table_rows
@@ -33,11 +38,15 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
     "parquet": ("Parquet", (".parquet",)),
     "txt": ("plain text, one a line", (".txt",)),
     "conll": ("CoNLL", (".conll", ".conllu", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")),
+    "fasttext": ("lines of fastText", ()),
+    "brat": ("documents of brat", (SUFFIX,)),
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "tokens or texts", "questions"]
 _LIST = re.compile(r"""[,;\t"] *(?:[\[({]\s*['"\d\[({\]]|array\()""")  # a field that holds a list as text
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
+_TEXT = r'\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{'  # as spaCy has it: ["text", {"entities": [...]}]
+_SPACY = re.compile(_TEXT), re.compile(rf"\[\s*{_TEXT}")  # one a line, and in an array
 
 
 def read_records(
@@ -62,38 +71,64 @@ def read_records(
     with ExitStack() as stack:
         if isinstance(source, MemoryRows):
             rows = list(enumerate(source.rows, 1))
+        elif _is_brat(source, options := for_file(options, str(source), inherited), form):
+            rows, places, sha256 = read_brat(Path(source), options.encoding, labelled, log)
+            log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["brat"][0]), len(rows))
         else:
             file = TextFile(source, stack)
-            options = for_file(options, file.path, inherited)
             options = _for_content(options, file, inherited, form, log)
             format = detect_format(file, options, log, form, labels)
-            lines = file.lines(log, options.encoding)
-            is_array = format == "json" or (format == "label-studio" and file.opening(options.encoding)[:1] == "[")
-            if format == "parquet":
-                rows = read_parquet(name, file.stream)
-            elif format == "squad":
-                rows, places = read_squad(name, file.text(log, options.encoding))
-            elif is_array:
-                rows = json_array(name, file.text(log, options.encoding), log, places)
-            elif format in ("jsonl", "label-studio"):
-                rows = json_lines(name, lines, log)
-            elif format == "txt":
-                rows = ((line, {"text": text}) for line, text in lines if text.strip())
-            elif format == "conll":
-                rows = ConllReader(name, options, labelled, inherited, log).rows(lines)
-            elif format == "token-table":
-                tsv = options.format == "tsv" or inner_suffix(file.path) == ".tsv"
-                rows = TokenTableReader(name, options, labelled, inherited, log).rows(lines, tsv)
-            else:
-                rows = table_rows(name, lines, log, format == "tsv")
+            rows = _rows(file, format, options, log, labelled, inherited, places)
             rows, sha256 = list(rows), file.sha256()
+    annotated: tuple[str, ...] = ()
+    if rows and form == "questions" and is_nested(rows):
+        rows, places = flat_questions(name, rows, log)
+    elif rows and format in (None, "json", "jsonl", "label-studio"):
+        known = annotations.LABEL_STUDIO if format == "label-studio" else annotations.detect(rows)
+        if known is not None:
+            log.note("{name}: {format}, {rows:,} entries", name, message(known.title), len(rows))
+            rows, names = known.convert(name, rows, labelled, log)
+            annotated = tuple(one for one in names if form == "texts" or one not in annotations.OF_TEXTS)
     if not rows:
         raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
-    annotated: tuple[str, ...] = ()
-    if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
-        log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["label-studio"][0]), len(rows))
-        rows, annotated = label_studio.convert(name, rows, labelled, log)
     return Records(name, rows, options, inherited, annotated, places, sha256)
+
+
+def _rows(
+    file: TextFile,
+    format: Format | Literal["squad", "token-table"],
+    options: ReadOptions,
+    log: ReadLog,
+    labelled: bool,
+    inherited: Collection[str],
+    places: dict[int, str],
+) -> Iterable[Row]:
+    """The rows of a file of this format. places: filled with what to call a row where that is not its line."""
+    name, lines = file.name, file.lines(log, options.encoding)
+    if format == "parquet":
+        return read_parquet(name, file.stream)
+    if format == "squad":
+        rows, found = read_squad(name, file.text(log, options.encoding))
+        places.update(found)
+        return rows
+    if format == "json" or (format == "label-studio" and file.opening(options.encoding)[:1] == "["):
+        return json_array(name, file.text(log, options.encoding), log, places)
+    if format in ("jsonl", "label-studio"):
+        return json_lines(name, lines, log)
+    if format == "fasttext":
+        return fasttext_rows(lines)
+    if format == "txt":
+        return ((line, {"text": text}) for line, text in lines if text.strip())
+    if format == "conll":
+        return ConllReader(name, options, labelled, inherited, log).rows(lines)
+    if format == "token-table":
+        tsv = options.format == "tsv" or inner_suffix(file.path) == ".tsv"
+        return TokenTableReader(name, options, labelled, inherited, log).rows(lines, tsv)
+    return table_rows(name, lines, log, format == "tsv")
+
+
+def _is_brat(source: str | Path, options: ReadOptions, form: Form) -> bool:
+    return options.format == "brat" or (options.format == "auto" and is_brat(Path(source), form == "tokens"))
 
 
 def for_file(options: ReadOptions, path: str, inherited: Collection[str]) -> ReadOptions:
@@ -127,13 +162,15 @@ def detect_format(
     """The format of a file: as the option says, else by its content and name. Notes one that the name does not tell."""
     named = BY_NAME.get(inner_suffix(file.path))
     found: Format | None = options.format
-    tagged = form in ("tokens", "tokens or texts")
+    tagged, opening = form in ("tokens", "tokens or texts"), file.opening(options.encoding)
+    if found == "auto" and (known := _foreign(file, "" if named == "conll" else opening)) is not None:
+        raise known.error(file.name, file.path)
     if tagged and found in ("auto", "csv", "tsv") and (found != "auto" or named in (None, "txt", "csv", "tsv")):
         tsv = "tsv" in (found, named)
         if is_token_table(file.first_lines(options.encoding), options, tsv):
             return "token-table"
     if found == "auto":
-        if form == "questions" and named == "json" and not file.opening(options.encoding).startswith("["):
+        if form == "questions" and named == "json" and not opening.startswith("[") and not _is_lines(opening):
             return "squad"
         if form == "tokens" and named in ("txt", "tsv", "csv"):
             named = None  # CoNLL files have these names, too
@@ -152,6 +189,19 @@ def detect_format(
     return format
 
 
+def _foreign(file: TextFile, opening: str) -> foreign.Foreign | None:
+    """The format of a file that is not read, by its first bytes; None for others."""
+    return None if file.head.startswith(PARQUET) else foreign.binary(file.head, file.path) or foreign.markup(opening)
+
+
+def _is_lines(opening: str) -> bool:
+    """Whether the first line is an object of its own, and not the whole of SQuAD."""
+    with suppress(ValueError):
+        first = json.loads(opening.partition("\n")[0])
+        return isinstance(first, dict) and "data" not in first
+    return False
+
+
 def _by_content(file: TextFile, named: Format | None, encoding: str | None, form: Form) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
     if file.head.startswith(PARQUET):
@@ -165,10 +215,12 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
         texts, lists = {*columns.TOKENS, *columns.TEXTS}, {*columns.TAGS, *columns.SPANS}
         if names & texts and names & lists:
             return "tsv" if "\t" in header else "csv"
-    if _ARRAY.match(text):
+    if _ARRAY.match(text) or _SPACY[1].match(text):
         return "json"
-    if _OBJECT.match(text):
+    if _OBJECT.match(text) or _SPACY[0].match(text):
         return "jsonl"
+    if is_fasttext(text):
+        return "fasttext"
     lines = file.first_lines(encoding)
     if form == "tokens" or named not in (None, "txt") or not _names_texts(lines, both=True):
         return None
