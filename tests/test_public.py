@@ -307,8 +307,8 @@ def _untied(tensors: dict[str, Tensor]) -> None:
         (_nan, (f"model.safetensors: {WORDS}", "NaN")),
         (_integers, (WORDS, "torch.int64", "float32")),
         (_eighths, (WORDS, "torch.float8_e4m3fn", "float32")),
-        (_another_size, ("embeddings.token.weight", "[64, 31]")),
-        (_missing, ("blocks.1.feed_forward.output.bias",)),
+        (_another_size, (WORDS, "(64, 31)", "(64, 32)", "hidden_size: 32")),
+        (_missing, ("bert.encoder.layer.1.output.dense.bias",)),
         (_unknown, ("adapter", "--allow-unused")),
         (_untied, ("cls.predictions.decoder.weight",)),
     ],
@@ -426,7 +426,7 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
     ("changes", "names"),
     [
         ({"model_type": "llama"}, ("model_type llama", "bert")),
-        ({"model_type": None}, ("model_type None", "bert")),
+        ({"model_type": "deberta-v2"}, ("model_type deberta-v2", "roberta")),
         ({"hidden_size": None}, ("config.json: hidden_size", "1 to 16,777,216")),
         ({"hidden_size": "32"}, ("config.json: hidden_size", "32")),
         ({"hidden_size": -32}, ("config.json: hidden_size", "-32")),
@@ -440,8 +440,8 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
         ),
         ({"is_decoder": True}, ("config.json: is_decoder", "True", "False")),
         ({"layer_norm_eps": "small"}, ("config.json: norm_eps", "small")),
-        ({"num_hidden_layers": 4}, ("blocks.3.",)),
-        ({"num_hidden_layers": 2}, ("layer.2.", "--allow-unused")),
+        ({"num_hidden_layers": 4}, ("num_hidden_layers: 4", "3 layers")),
+        ({"num_hidden_layers": 2}, ("layer.2.", "3 layers", "num_hidden_layers: 2", "--allow-unused")),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(
