@@ -73,13 +73,17 @@ def not_a_model(path: Path) -> UserError:
     for patterns, what, hints in () if inside else _FORMATS:
         names = sorted(str(file.relative_to(path)) for pattern in patterns for file in path.glob(pattern))
         if names := [name for name in names if not any(fnmatch(name, other) for other in _OF_TRAINING)]:
-            return _error(path, f"{message(what)}: {list_some(names)}", [_line(hint, path, names[0]) for hint in hints])
+            return _error(
+                path,
+                message("{what}: {names}", message(what), list_some(names)),
+                [_line(hint, path, names[0]) for hint in hints],
+            )
     if inside:
         return _of_parent(path, inside)
     has_config, names = (path / "config.json").is_file(), sorted(file.name for file in path.iterdir())
     tokenizers = [name for name in names if any(fnmatch(name, pattern) for pattern in _TOKENIZER)]
     if has_config:
-        hint = f"put the weights of the model beside config.json: {FILES[0]} or {FILES[2]}"
+        hint = message("put the weights of the model beside config.json: {names}", f"{FILES[0]} / {FILES[2]}")
         return _error(path, message("config.json without weights"), hint)
     if tokenizers:
         lines = [

@@ -46,14 +46,17 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
         console.note("{path} is not used: the weights beside it are read as they are", inside / ADAPTER)
     public = _with_model_type(files.read_object(where), where)
     config = encoder_config(public, where)
+    if "auto_map" in public:
+        console.note("{where}: code of its own (auto_map) is not run", where)
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
         first = tokenizer.tokens[config.vocab_size]
         text = "the first without an embedding: {token} ({place})"
         raise UserError(
-            f"the tokenizer in {inside} does not match the weights: it has more tokens than there are embeddings",
+            "the tokenizer in {folder} does not match the weights: it has more tokens than there are embeddings",
+            inside,
             given=[
-                f"{tokenizer.vocab_size:,} tokens, {config.vocab_size:,} embeddings",
+                message("{tokens:,} tokens, {count:,} embeddings", tokenizer.vocab_size, config.vocab_size),
                 message(text, first, place_of(inside, config.vocab_size)),
             ],
             hint="use the tokenizer of this model, or the weights that were trained with this one",
@@ -100,9 +103,10 @@ def _tensors(
         key, layers = layer_count(weights.tensors, family)
         more = message("{count} layers, but {key}: {number} in config.json", layers, key, config.num_blocks)
         raise UserError(
-            f"{folder} contains weights that unmask would ignore, so the model would compute something else",
+            "{folder} contains weights that unmask would ignore, so the model would compute something else",
+            folder,
             given=[list_some(left_out), more if layers > config.num_blocks else None],
-            hint="--allow-unused (allow_unused=True) to leave them out all the same",
+            hint="--allow-unused (allow_unused=True, transfer.allow_unused=true) to leave them out all the same",
         )
     if left_out:
         console.note("{count:,} weights that are not used: {unused}", len(left_out), list_some(left_out))

@@ -17,9 +17,9 @@ _NOTED = 3  # lines of a remark
 def read_tokens(file: Path, added: Iterable[int] = ()) -> list[str]:
     """The tokens of a vocab.txt by id, with remarks on what is left out.
 
-    Empty last lines are left out: transformers makes them a token, which no text has. Those before the id of a token
-    that was added afterwards (added: their ids) are reserved tokens. Of a token on several lines, the last one is it, as there; the
-    others are reserved tokens. Raises UserError for an empty line before the last token.
+    added: ids of tokens that were added to it. Empty last lines are left out: transformers makes them a token, which no
+    text has; before an added token they are reserved tokens. Of a token on several lines, the last one is it, as there;
+    the others are reserved tokens. Raises UserError for an empty line before the last token.
     """
     text = read_text(file)
     with file.open("rb") as opened:
