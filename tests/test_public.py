@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from errors import refused
-from public_weights import drawn
+from public_weights import MODELS, RECORDED
 from unmask import bundle
 from unmask.bundle import export
 from unmask.bundle.layout import encoder_config
@@ -35,28 +35,7 @@ from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
-RECORDED = json.loads((Path(__file__).parent / "public_outputs.json").read_text())
-MODELS: dict[str, Any] = RECORDED["models"]
 IDS = torch.tensor(RECORDED["ids"])
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
-    return Tokenizer.train([text] * 3, vocab_size=RECORDED["pieces"], allow_fewer=True)
-
-
-@pytest.fixture
-def publish(small: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
-    def make(name: str, folder: Path = tmp_path / "public", **changes: object) -> Path:
-        said = MODELS[name]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({**said["config"], **changes}))
-        save_file(drawn(said["shapes"]), folder / "model.safetensors", {"format": "pt"})
-        small.save_pretrained(folder)
-        return folder
-
-    return make
 
 
 def logits(folder: Path) -> Tensor:

@@ -69,7 +69,7 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     constants = {name: (value,) for name, value in family.constants.items()}
     for name, allowed in {**_ALLOWED, **constants, activation: tuple(ACTIVATIONS)}.items():
         if name in public and public[name] not in allowed:
-            names = " or ".join(str(value) for value in allowed if value) or "false, or no such key"
+            names = " or ".join(str(value) for value in allowed if value not in (None, {})) or "no such key"
             hint = _WHY_NOT.get(name)
             raise UserError("{where}: {key} cannot be used", where, name, given=public[name], allowed=names, hint=hint)
     values = family.defaults

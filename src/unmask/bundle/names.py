@@ -6,7 +6,7 @@ the file does.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def family_of(names: Iterable[str]) -> Family | None:
     return fits[0] if len(fits) == 1 else None
 
 
-def _encoder_prefix(names: Collection[str], inner: Set[str], family: Family, where: Path) -> str:
+def _encoder_prefix(names: Collection[str], inner: Collection[str], family: Family, where: Path) -> str:
     """What stands before the names of the encoder's weights. Raises UserError where that is not one prefix."""
     found = _prefixes(names, inner)
     most = max(found.values(), default=0)
@@ -129,8 +129,10 @@ def _encoder_prefix(names: Collection[str], inner: Set[str], family: Family, whe
     usual = [prefix for prefix in (f"{family.prefix}.", "") if prefix in best]
     others = [other for other in FAMILIES.values() if other is not family]
     if best:
-        last = (usual or best)[0].removesuffix(".").rpartition(".")[2]
-        fits = [other for other in others if other.prefix == last and inner <= _inner_names(other, len(names))]
+        first = (usual or best)[0]
+        last = first.removesuffix(".").rpartition(".")[2]
+        alike = [other for other in others if other.prefix == last]
+        fits = [other for other in alike if _prefixes(names, _inner_names(other, len(names)))[first] >= most]
     else:
         fits = [other for other in others if _prefixes(names, _inner_names(other, 1))]
     if fits or not best:

@@ -65,6 +65,10 @@ def note_differences(file: Path, tokens: Sequence[str]) -> None:
 def place_of(folder: Path, number: int) -> str:
     """Where the token of an id is in a folder: the line of its vocab.txt, where that is what is read, or the id."""
     file = folder / "vocab.txt"
-    if (folder / "tokenizer.json").is_file() or not file.is_file() or number >= len(_BREAK.split(read_text(file))):
+    if (
+        (folder / "tokenizer.json").is_file()
+        or not file.is_file()
+        or number >= len(_BREAK.split(read_text(file).rstrip("\r\n")))
+    ):
         return message("id {number:,}", number)
     return message("{path}, line {line:,}", file, number + 1)
