@@ -303,14 +303,14 @@ def doubtful_questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """As many tokens as the public models of `publish` have embeddings."""
     text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
     return Tokenizer.train([text] * 3, vocab_size=RECORDED["pieces"], allow_fewer=True)
 
 
 @pytest.fixture
-def publish(small: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
+def publish(small_tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
     """Write a folder of public_outputs.json by its name, with changes of its config.json."""
 
     def make(name: str, folder: Path = tmp_path / "public", **changes: object) -> Path:
@@ -318,7 +318,7 @@ def publish(small: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps({**said["config"], **changes}))
         save_file(drawn(said["shapes"]), folder / "model.safetensors", {"format": "pt"})
-        small.save_pretrained(folder)
+        small_tokenizer.save_pretrained(folder)
         return folder
 
     return make

@@ -118,7 +118,7 @@ def test_a_folder_around_a_model_names_it(publish: Publish, tmp_path: Path) -> N
             bundle.read(folder)
 
 
-def test_other_folders_and_files(publish: Publish, small: object, tmp_path: Path) -> None:
+def test_other_folders_and_files(publish: Publish, tmp_path: Path) -> None:
     whole = publish(BERT)
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         with refused(whole / name, "a file", f"{whole} is the model"):

@@ -467,10 +467,10 @@ def test_a_head_whose_weights_are_missing_is_never_random(
 
 
 def test_what_no_public_layout_can_say_is_said(
-    small: Tokenizer, make_encoder: Callable[..., Encoder], tmp_path: Path
+    small_tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tmp_path: Path
 ) -> None:
     config = EncoderConfig(
-        vocab_size=small.vocab_size,
+        vocab_size=small_tokenizer.vocab_size,
         num_hidden_layers=2,
         hidden_size=16,
         num_attention_heads=2,
@@ -478,7 +478,7 @@ def test_what_no_public_layout_can_say_is_said(
         norm="pre",
         gated=True,
     )
-    bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small, [])
+    bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small_tokenizer, [])
     with refused(tmp_path / "m", "gated True", "norm pre"):
         export(bundle.read(tmp_path / "m"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

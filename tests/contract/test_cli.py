@@ -11,17 +11,18 @@ from unmask.cli.app import app, run
 COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --next-sentence "
-    "--whole-words --from --seed --json SETTINGS",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
+    "--whole-words --from --seed --allow-unused --json SETTINGS",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --allow-unused --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
-    "--lr --epochs --batch-size --max-length --seed --output --json",
+    "--lr --epochs --batch-size --max-length --seed --output --allow-unused --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
+    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --allow-unused "
+    "--json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
-    "--encoding --on-error SETTINGS",
+    "--encoding --on-error --allow-unused SETTINGS",
     "export": "MODEL --output --format --allow-unused --json",
-    "fill": "MODEL TEXT --top-k --json",
+    "fill": "MODEL TEXT --top-k --allow-unused --json",
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "

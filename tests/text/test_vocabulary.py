@@ -1,8 +1,8 @@
 """vocab.txt as transformers reads it: empty last lines, byte order mark, line ends, tokens on several lines.
 
-Recorded with transformers 5.23: AutoTokenizer and AutoModelForSequenceClassification of a folder with this vocab.txt, the
-config.json of "bert ForSequenceClassification" in public_outputs.json, and the weights that `public_weights.drawn` makes
-of its shapes; softmax of the logits.
+Recorded with transformers 5.23: AutoTokenizer and AutoModelForSequenceClassification of a folder with this vocab.txt,
+the config.json of "bert ForSequenceClassification" in public_outputs.json, and the weights that `public_weights.drawn`
+makes of its shapes; softmax of the logits.
 """
 
 import json
