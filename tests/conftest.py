@@ -12,8 +12,10 @@ import pytest
 import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from safetensors.torch import save_file
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
+from public_weights import MODELS, RECORDED, drawn
 from tests.advice_checks import refused_advice
 from tests.reference_attention import reference
 from unmask import console
@@ -336,3 +338,25 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def doubtful_questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, where a third of the questions has none."""
     return _questions(tmp_path_factory.mktemp("questions") / "doubtful.json", unanswerable=True)
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """As many tokens as the public models of `publish` have embeddings."""
+    text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
+    return Tokenizer.train([text] * 3, vocab_size=RECORDED["pieces"], allow_fewer=True)
+
+
+@pytest.fixture
+def publish(small_tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder of public_outputs.json by its name, with changes of its config.json."""
+
+    def make(name: str, folder: Path = tmp_path / "public", **changes: object) -> Path:
+        said = MODELS[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({**said["config"], **changes}))
+        save_file(drawn(said["shapes"]), folder / "model.safetensors", {"format": "pt"})
+        small_tokenizer.save_pretrained(folder)
+        return folder
+
+    return make

@@ -12,24 +12,24 @@ COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column "
     "--label-column --label-columns --missing-labels --token-column --tag-column --scheme "
     "--span-offsets --on-error --input-format --encoding --unknown-labels SETTINGS "
-    "--next-sentence --whole-words --from --seed --json",
+    "--next-sentence --whole-words --from --seed --allow-unused --json",
     "tokenizer train": "SOURCES --output --vocab-size --cased --min-frequency --fold-width --simplify --text-column "
     "--encoding --on-error --json",
     "tokenizer inspect": "FOLDER TEXT --pair --json",
     "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed --encoding "
     "--on-error --restart --json",
     "corpus stats": "CORPUS --json",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --allow-unused --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --label-columns --missing-labels --token-column --tag-column --scheme "
     "--span-offsets --on-error --input-format --encoding --unknown-labels --lr --epochs "
-    "--batch-size --max-length --seed --output --json",
+    "--batch-size --max-length --seed --output --allow-unused --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator --label-columns "
     "--missing-labels --token-column --tag-column --scheme --span-offsets --on-error "
-    "--input-format --encoding --unknown-labels SETTINGS --json",
+    "--input-format --encoding --unknown-labels SETTINGS --allow-unused --json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column "
-    "--on-error --input-format --encoding SETTINGS",
-    "fill": "MODEL TEXT --top-k --json",
+    "--on-error --input-format --encoding SETTINGS --allow-unused",
+    "fill": "MODEL TEXT --top-k --allow-unused --json",
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator --label-columns "

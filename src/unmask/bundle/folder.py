@@ -22,6 +22,7 @@ from unmask import files
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
+from unmask.bundle.foreign import not_a_model
 from unmask.bundle.layout import config_json, from_public, to_public, why_not_public
 from unmask.bundle.public import PROBLEMS, read_public
 from unmask.bundle.sentence_transformers import MODULES, fits_sentence_transformers, write_sentence
@@ -29,7 +30,6 @@ from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
 from unmask.heads import head_class
-from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.tasks import restore
@@ -74,12 +74,7 @@ def read(
             folder,
             hint="repeat the command that started it; it resumes where it stopped",
         )
-    raise UserError(
-        "{folder} is not a model",
-        folder,
-        given=message("no such folder") if not folder.exists() else message("no unmask.json and no config.json in it"),
-        allowed="a folder that `unmask pretrain` or `unmask finetune` wrote, a public checkpoint, or OWNER/NAME of one",
-    )
+    raise not_a_model(folder)
 
 
 def _fetch(name: str, revision: str | None) -> Path:

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.bundle import Bundle
+from unmask.bundle.foreign import ADAPTER, not_a_model
 from unmask.bundle.layout import encoder_config, from_public
+from unmask.bundle.names import by_family_names, check_encoder, family_of, layer_count
 from unmask.bundle.sentence_transformers import embed_task, read_sentence
-from unmask.bundle.weights import check_numbers, list_some, read_tensors
+from unmask.bundle.weights import check_numbers, has_weights, list_some, read_tensors
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES
 from unmask.model.families.family import Family
+from unmask.text.public.vocabulary import place_of
 from unmask.text.tokenizer import Tokenizer
 
 PROBLEMS = {  # what other libraries call the tasks on whole texts
@@ -26,7 +29,6 @@ PROBLEMS = {  # what other libraries call the tasks on whole texts
     "regress": "regression",
 }
 _OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # at least and at most
-_OLDER_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))  # of the parameters of LayerNorm
 
 
 def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, device: str) -> Bundle:
@@ -38,63 +40,81 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     sentence = read_sentence(folder)
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
-    public = files.read_json(where) if where.is_file() else None
-    if not isinstance(public, dict):
-        raise UserError("{folder} is not a model", folder, allowed=f"a JSON object in {where}")
+    if not where.is_file() or not has_weights(inside):
+        raise not_a_model(inside)
+    if (inside / ADAPTER).is_file():
+        console.note("{path} is not used: the weights beside it are read as they are", inside / ADAPTER)
+    public = _with_model_type(files.read_object(where), where)
     config = encoder_config(public, where)
+    if "auto_map" in public:
+        console.note("{where}: code of its own (auto_map) is not run", where)
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
+        first = tokenizer.tokens[config.vocab_size]
+        text = "the first without an embedding: {token} ({place})"
         raise UserError(
-            f"the tokenizer in {inside} does not match the weights: it has more tokens than there are embeddings",
-            given=f"{tokenizer.vocab_size:,} tokens, {config.vocab_size:,} embeddings",
+            "the tokenizer in {folder} does not match the weights: it has more tokens than there are embeddings",
+            inside,
+            given=[
+                message("{tokens:,} tokens, {count:,} embeddings", tokenizer.vocab_size, config.vocab_size),
+                message(text, first, place_of(inside, config.vocab_size)),
+            ],
+            hint="use the tokenizer of this model, or the weights that were trained with this one",
         )
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
-    tensors = _tensors(inside, config, architecture, allow_unused, device)
+    tensors = _tensors(public, config, architecture, allow_unused, device, where)
     task = _task(public, architecture, tensors, config, where) or embed_task(sentence, config.max_position_embeddings)
     lineage = {"kind": "public", **origin, "model_type": public["model_type"], "architecture": architecture or None}
-    bundle = Bundle(inside, config, tokenizer, tensors, task, lineage=[lineage])
-    with torch.device("meta"):
-        encoder = Encoder(config)
-    bundle.load_into(encoder, "encoder", assign=True)  # whether all weights are there, with their sizes
-    return bundle
+    return Bundle(inside, config, tokenizer, tensors, task, lineage=[lineage])
+
+
+def _with_model_type(public: dict[str, Any], where: Path) -> dict[str, Any]:
+    """The content of a config.json; where older ones have no model_type, with that of the names of its weights."""
+    if public.get("model_type") is not None:
+        return public
+    if (family := family_of(read_tensors(where.parent, "meta"))) is None:
+        types = sorted(model_type for family in FAMILIES.values() for model_type in family.model_types)
+        raise UserError(
+            "{where} has no model_type, and no names of weights that tell it", where, allowed=", ".join(types)
+        )
+    model_type = family.model_types[0]
+    console.note("{where} has no model_type: read as {model_type}, as the weights are named", where, model_type)
+    return {**public, "model_type": model_type}
 
 
 def _tensors(
-    folder: Path, config: EncoderConfig, architecture: str, allow_unused: bool, device: str
+    public: Mapping[str, Any], config: EncoderConfig, architecture: str, allow_unused: bool, device: str, where: Path
 ) -> dict[str, Tensor]:
-    """The weights by our names, all of them finite."""
-    family = FAMILIES[config.family]
-    public = _by_public_names(read_tensors(folder, device), family, folder)
+    """The weights by our names, all of them finite. public, where: the content of the config.json and its path."""
+    folder, family = where.parent, FAMILIES[config.family]
+    weights = by_family_names(read_tensors(folder, device), config, where)
+    check_encoder(weights, config, public, where)
+    tensors = _by_public_names(weights.tensors, family, folder)
     if device != "meta":
-        check_numbers(public, folder)
-    tensors = from_public(public, config, answers=architecture.endswith("ForQuestionAnswering"))
+        check_numbers({weights.file_names.get(name, name): tensor for name, tensor in tensors.items()}, folder)
+    tensors = from_public(tensors, config, answers=architecture.endswith("ForQuestionAnswering"))
     if not config.type_vocab_size:
         tensors.pop("encoder.embeddings.segment.weight", None)
     ours = {name.partition(".")[0] for name in (*family.names, *family.sequence_names, *family.other_names)}
     unused = {name for name in tensors if name.partition(".")[0] not in ours}
-    if unused and not allow_unused:
+    left_out = [*(weights.file_names.get(name, name) for name in unused), *weights.outside]
+    if left_out and not allow_unused:
+        key, layers = layer_count(weights.tensors, family)
+        more = message("{count} layers, but {key}: {number} in config.json", layers, key, config.num_blocks)
         raise UserError(
-            f"{folder} contains weights that unmask would ignore, so the model would compute something else",
-            given=list_some(unused),
-            hint="--allow-unused (allow_unused=True) to leave them out all the same",
+            "{folder} contains weights that unmask would ignore, so the model would compute something else",
+            folder,
+            given=[list_some(left_out), more if layers > config.num_blocks else None],
+            hint="--allow-unused (allow_unused=True, transfer.allow_unused=true) to leave them out all the same",
         )
-    if unused:
-        console.note("weights that are not used: {unused}", list_some(unused))
+    if left_out:
+        console.note("{count:,} weights that are not used: {unused}", len(left_out), list_some(left_out))
     return {name: tensor for name, tensor in tensors.items() if name not in unused}
 
 
 def _by_public_names(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
-    """The weights under the names of the family's table: older names made new, copies and counters left out."""
-    for old, new in _OLDER_NAMES:
-        tensors = {name.removesuffix(old) + new if name.endswith(old) else name: t for name, t in tensors.items()}
-    counters = (".position_ids", ".token_type_ids")
-    tensors = {name: t for name, t in tensors.items() if not name.endswith(counters) or t.is_floating_point()}
-    prefix = f"{family.prefix}."
-    if not any(name.startswith(prefix) for name in tensors):  # of the encoder alone
-        rows = family.parameter_names((), 1, public=True)
-        parts = {name.split(".")[1] for _, names in rows for name in names if name.startswith(prefix)}
-        tensors = {prefix + name if name.partition(".")[0] in parts else name: t for name, t in tensors.items()}
+    """The weights without what is in the file twice. tensors: by the names of the family's table."""
     bias = str({**family.names, **family.sequence_names}["masked.bias"])
     if (copy := f"{family.decoder}.bias") in tensors:
         tensors.setdefault(bias, tensors.pop(copy))

@@ -45,6 +45,7 @@ def finetune(
     max_length: options.MaxLength = None,
     seed: options.Seed = None,
     output: options.RunFolder = None,
+    allow_unused: options.AllowUnused = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a model for a task; write the model of the best step on the dev rows to the run folder.
@@ -66,7 +67,7 @@ def finetune(
         "data.dev": dev,
         "data.test": test,
         "data.batch_size": batch_size,
-        **options.recipe_settings(lr, epochs, seed),
+        **options.recipe_settings(lr, epochs, seed, allow_unused),
         **{f"data.{name}": value for name, value in reading.items()},
     }
     recipe, settings = _split(arguments or [], options.assigned(shorthands))

@@ -30,6 +30,7 @@ def pretrain(
     max_length: options.MaxLength = None,
     seed: options.Seed = None,
     output: options.RunFolder = None,
+    allow_unused: options.AllowUnused = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train an encoder on a corpus; write the model and its log to the run folder.
@@ -42,7 +43,7 @@ def pretrain(
     from unmask.train.steps.parallel import join_world
 
     keys = {"data.corpus": corpus, "init_from": begin_from, "data.max_length": max_length}
-    settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed)), *(overrides or [])]
+    settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed, allow_unused)), *(overrides or [])]
     with join_world() as world:
         with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)

@@ -65,8 +65,9 @@ class Request:
 
     task: a job of the language, its first by default; for one's own files classify or tag, by default by the ending of
     the training file; read_options: how to read one's own labelled files; start: a public checkpoint to
-    fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes. Raises UserError for an
-    unknown language or task, a budget that is no time, or own files that are not complete.
+    fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes; allow_unused: ignore
+    weights of it that no layer here has. Raises UserError for an unknown language or task, a budget that is no time, or
+    own files that are not complete.
     """
 
     language: str = "en"
@@ -81,6 +82,7 @@ class Request:
     whole_words: bool = False
     start: str | None = None
     seed: int = 0
+    allow_unused: bool = False
 
     def __post_init__(self) -> None:
         own = {option(name) or name: getattr(self, name) for name in ("text", "train", "test")}

@@ -145,7 +145,7 @@ class Quickstart:
             if material.cached:
                 parts.append(message("cached"))
             if self.request.start is not None:
-                self.checkpoint = found = load_checkpoint(self.request.start, work)
+                self.checkpoint = found = load_checkpoint(self.request.start, work, self.request.allow_unused)
                 about = {"name": found.title, "source": found.source or found.folder, "licence": found.licence}
                 self.results["public_model"] = about
                 parts.append(message("checkpoint {title}", found.title))

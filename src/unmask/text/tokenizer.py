@@ -34,6 +34,7 @@ from unmask.text.public.alignment import align_tokens, first_of_each, split_sent
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
+from unmask.text.public.vocabulary import note_differences
 from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
@@ -160,7 +161,9 @@ class Tokenizer:
                 hint=[f"unmask tokenizer train FILES --output {path}", convert],
             )
         config = specials.read_config_files(file)
-        return cls(layout.read_description(file, config), str(file), config)
+        tokenizer = cls(layout.read_description(file, config), str(file), config)
+        note_differences(file, tokenizer.tokens)
+        return tokenizer
 
     def save_pretrained(self, folder: Path | str, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.

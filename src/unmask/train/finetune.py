@@ -70,6 +70,7 @@ def finetune(
     progress: Progress | None = None,
     world: World | None = None,
     rows: Callable[[], PreparedRows] | None = None,
+    allow_unused: bool = False,
 ) -> FinetuneResult:
     """Train a model for a task; the run folder `output` then holds model/ (the best on dev), the log, checkpoints.
 
@@ -77,10 +78,11 @@ def finetune(
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
     split, a list of dicts): these are written into input/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
-    a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
-    be used.
+    a `world` like it. rows: gives the rows of the recipe, where they are read already; allow_unused: in place of
+    transfer.allow_unused. Raises UserError for what cannot be used.
     """
     texts: dict[str, str] = {}
+    overrides = [*overrides, transfer.ALLOW_UNUSED] if allow_unused else overrides
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
@@ -125,7 +127,7 @@ class FinetuneTrainer(Trainer):
         """Read and encode the rows, make the learner and the batches."""
         recipe = self.recipe
         self.world.run_on_rank0(lambda: self.run.save_texts(self.texts))
-        self.opened = bundle.read(recipe.init_from)
+        self.opened = bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused)
         self.lineage = self.opened.lineage
         check(recipe, self.opened)
         optimizer = recipe.train.optimizer

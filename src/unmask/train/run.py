@@ -27,7 +27,7 @@ from unmask.train.track import TensorBoardMirror
 from unmask.version import __version__
 
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
-CHANGEABLE = ("train.parallel:", "data.test:")
+CHANGEABLE = ("train.parallel:", "data.test:", "transfer.allow_unused:")
 
 GIVEN = "input"  # folder of a run with the rows that a program passed
 SPLIT = "split"  # and the one with what was cut from its training file

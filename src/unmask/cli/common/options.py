@@ -57,7 +57,8 @@ def assigned(settings: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in present.items()]
 
 
-def recipe_settings(lr: float | None, epochs: float | None, seed: int | None) -> dict[str, Any]:
+def recipe_settings(lr: float | None, epochs: float | None, seed: int | None, allow_unused: bool) -> dict[str, Any]:
     """The recipe keys that the options of every command that trains stand for, with their values."""
     budget = None if epochs is None else f"{epochs:g} epochs"
-    return {"train.optimizer.lr": lr, "train.budget": budget, "seed": seed}
+    unused = "true" if allow_unused else None
+    return {"train.optimizer.lr": lr, "train.budget": budget, "seed": seed, "transfer.allow_unused": unused}

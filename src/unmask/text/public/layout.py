@@ -13,6 +13,7 @@ from unmask.errors import UserError
 from unmask.files import read_object, read_text
 from unmask.text import folding
 from unmask.text.public import specials
+from unmask.text.public.vocabulary import read_tokens
 from unmask.text.wordpiece import CONTINUATION, MAX_WORD_CHARACTERS
 
 PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -138,11 +139,10 @@ def _text(file: Path) -> str:
 
 def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     """Of BERT's vocab.txt; tokenizer_config.json may say how text is normalised."""
-    tokens = [line.removesuffix("\r") for line in _text(file).removesuffix("\n").split("\n")]
-    numbers: dict[str, int] = {}
-    for line, token in enumerate(tokens, 1):
-        if numbers.setdefault(token, line) != line:
-            raise UserError(f"{file}, line {line:,}: {token!r} is already on line {numbers[token]:,}")
+    if not file.is_file():
+        raise UserError("{path} does not exist", file, allowed=SUPPORTED_FILES)
+    tokens = read_tokens(file, _added_tokens(file, config))
+    numbers = {token: number for number, token in enumerate(tokens)}
     names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
     cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
