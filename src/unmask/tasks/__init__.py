@@ -28,7 +28,7 @@ TASKS: dict[type, type[Task[Any]]] = {
 }
 """The task of each settings class."""
 
-FACTS = ("labels", "parameters", "scheme", "numbers", "has_unanswerable", "scores")
+FACTS = ("labels", "parameters", "scheme", "outputs", "numbers", "activation", "has_unanswerable", "scores")
 """What a schema holds beside settings."""
 
 

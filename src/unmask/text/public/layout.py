@@ -26,7 +26,9 @@ _OF_BERT = {  # our settings of a component, with their keys in tokenizer_config
     "handle_chinese_chars": ("tokenize_chinese_chars", True),
 }
 _OF_ROBERTA = {"add_prefix_space": ("add_prefix_space", False)}
-_CONFIGURED: dict[str, tuple[str, str, dict[str, tuple[str, Any]]]] = {  # by class, and by model_type where none is named
+_CONFIGURED: dict[
+    str, tuple[str, str, dict[str, tuple[str, Any]]]
+] = {  # by class, and by model_type where none is named
     **dict.fromkeys(("BertTokenizer", "bert"), ("normalizer", "BertNormalizer", _OF_BERT)),
     **dict.fromkeys(("DistilBertTokenizer", "distilbert"), ("normalizer", "BertNormalizer", _OF_BERT)),
     **dict.fromkeys(("ElectraTokenizer", "electra"), ("normalizer", "BertNormalizer", _OF_BERT)),
