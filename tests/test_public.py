@@ -203,6 +203,7 @@ def test_a_folder_of_sentence_transformers(
         "pooling": "mean",
         "normalize_embeddings": True,
         "labels": [],
+        "prompt": "query: ",
     }
     change(folder / "0_Transformer", lambda tensors: tensors.update(pooler()))
     write_json(folder / "0_Transformer" / "tokenizer_config.json", {"model_max_length": 48})
@@ -297,10 +298,6 @@ def _unknown(tensors: dict[str, Tensor]) -> None:
     tensors["bert.encoder.layer.0.adapter.weight"] = torch.ones(3)
 
 
-def _untied(tensors: dict[str, Tensor]) -> None:
-    tensors["cls.predictions.decoder.weight"] = tensors[WORDS] + 1
-
-
 @pytest.mark.parametrize(
     ("alter", "names"),
     [
@@ -310,7 +307,6 @@ def _untied(tensors: dict[str, Tensor]) -> None:
         (_another_size, ("embeddings.token.weight", "[64, 31]")),
         (_missing, ("blocks.1.feed_forward.output.bias",)),
         (_unknown, ("adapter", "--allow-unused")),
-        (_untied, ("cls.predictions.decoder.weight",)),
     ],
 )
 def test_wrong_weights_are_refused(

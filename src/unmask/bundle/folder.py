@@ -224,4 +224,4 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
     tokenizer.save_pretrained(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
     if public and fits_sentence_transformers(task):
-        write_sentence(folder, task, config.hidden_size)
+        write_sentence(folder, task, config.hidden_size, tokenizer.lowercase)

@@ -37,6 +37,8 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
         raise UserError("{folder} is not a model", folder, allowed=f"a JSON object in {where}")
     config = encoder_config(public, where)
     tokenizer = Tokenizer.from_pretrained(inside)
+    if sentence.get("lowercase"):
+        tokenizer = tokenizer.lowercased()
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
             f"the tokenizer in {inside} does not match the weights: it has more tokens than there are embeddings",
@@ -101,7 +103,9 @@ def _without_copies(tensors: dict[str, Tensor], family: Family, folder: Path) ->
     bias, pooler = masked["masked.bias"], f"{family.other_names.get('pooler')}."
     if (copy := f"{family.decoder}.bias") != bias and copy in tensors:
         again, first = tensors.pop(copy), tensors.get(bias)
-        if first is not None and not (again.is_meta or torch.equal(again, first)):  # transformers computes with the copy
+        if first is not None and not (
+            again.is_meta or torch.equal(again, first)
+        ):  # transformers computes with the copy
             console.note("{folder}: {copy} is read, not {name}, which differs", folder, copy, bias)
         tensors[bias] = again
     classifies = any(f"{name}.weight" in tensors for name in ("classifier", "classifier.out_proj"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask import console, files
+from unmask.bundle.sentence_transformers import SETTINGS
 from unmask.bundle.weights import list_some
 from unmask.data.rows.schemes import OUTSIDE, read_outputs
 from unmask.errors import UserError
@@ -31,7 +32,7 @@ _LAYERS = {_SEQUENCE: "classifier", _TOKEN: "classifier", _ANSWERS: "qa_outputs"
 # heads of classes that no task here is for
 _WITHOUT_TASK = ("MaskedLM", "PreTraining", "NextSentencePrediction", "MultipleChoice", "CausalLM")
 # of a cross-encoder of sentence-transformers, by the last part of the name of the class
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Identity": None}
+ACTIVATIONS = {"Sigmoid": "sigmoid", "Identity": None, "": None}
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
 
 
@@ -63,8 +64,10 @@ def head_schema(
     return _of_whole_texts(public, len(weight), tensors, config, where, length)
 
 
-def _left_out(where: Path, why: str) -> None:
+def _left_out(where: Path, why: str) -> dict[str, Any] | None:
+    """Say why a head has no schema."""
     console.note("{where}: head left out: {why}", where, why)
+    return None
 
 
 def _drop_incomplete(tensors: dict[str, Tensor], config: EncoderConfig, where: Path) -> None:
@@ -94,7 +97,8 @@ def _kind_of_weights(
     scheme = read_outputs(_labels(public, len(tensors["classifier.weight"]), where))[0]
     kind = _TOKEN if scheme not in ("plain", "IO") or "pooler.weight" not in tensors else _SEQUENCE
     if FAMILIES[config.family].head.use_before_tagging and scheme in ("plain", "IO"):
-        return _left_out(where, "architectures names no known class, and its weights may be for texts or for tokens")
+        _left_out(where, "architectures names no known class, and its weights may be for texts or for tokens")
+        return None
     console.note("{where}: architectures names no known class; by its weights the head is for {kind}", where, kind)
     return kind
 
@@ -137,16 +141,21 @@ def _of_whole_texts(
 
 
 def _activation(public: Mapping[str, Any], where: Path) -> str | None:
-    """The function that a cross-encoder of sentence-transformers applies to its outputs, under its newer and its older
-    key. Raises UserError for one that is not known."""
-    newer = public.get("sentence_transformers")
-    given = (newer if isinstance(newer, Mapping) else {}).get("activation_fn")
-    key = "sentence_transformers.activation_fn" if given else "sbert_ce_default_activation_function"
-    given = given or public.get(key)
+    """The function that a cross-encoder of sentence-transformers applies to its outputs, as the first of these files
+    and keys says that has one. Raises UserError for one that is not known."""
+    beside, older = where.with_name(SETTINGS), public.get("sentence_transformers")
+    places = (
+        (beside, "activation_fn", files.read_object(beside) if beside.is_file() else {}),
+        (where, "activation_fn", older if isinstance(older, Mapping) else {}),
+        (where, "sbert_ce_default_activation_function", public),
+    )
+    path, key, given = next(
+        ((path, key, made) for path, key, values in places if (made := values.get(key))), (where, "", "")
+    )
     short = str(given).rpartition(".")[2].removesuffix("()")
-    if given is not None and short not in ACTIVATIONS:
-        raise UserError(f"{where}: {key} cannot be used", given=given, allowed=", ".join(ACTIVATIONS))
-    return ACTIVATIONS.get(short)
+    if short not in ACTIVATIONS:
+        raise UserError(f"{path}: {key} cannot be used", given=given, allowed=SIGMOID)
+    return ACTIVATIONS[short]
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:

@@ -277,6 +277,15 @@ class Tokenizer:
         normaliser = self._plain.normalizer
         return text if normaliser is None else str(normaliser.normalize_str(readable(text)))
 
+    def lowercased(self) -> "Tokenizer":
+        """The same tokenizer for texts in lower case, whatever they are written in."""
+        if self.lowercase:
+            return self
+        settings, config = layout.lowercased(self._settings), self._config
+        if not self._is_bert:  # whose class alone makes the normaliser anew from the settings beside it
+            config = {**config, "tokenizer_class": "PreTrainedTokenizerFast"}
+        return Tokenizer(layout.serialise(layout.backend(settings, "the tokenizer")), config=config)
+
     def with_added_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
         """The same tokenizer with further tokens, whose ids follow the others. As a word is cut into the longest
         tokens that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.

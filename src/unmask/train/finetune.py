@@ -22,6 +22,7 @@ from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
+from unmask.tasks.embed import EMBED_FACTS
 from unmask.tasks.labelled_spans import check_rows
 from unmask.train import transfer
 from unmask.train.dev_metrics import evaluate
@@ -123,6 +124,8 @@ class FinetuneTrainer(Trainer):
         self.opened = bundle.read(recipe.init_from)
         self.lineage = self.opened.lineage
         check(recipe, self.opened)
+        if facts := [name for name in EMBED_FACTS if (self.opened.task or {}).get(name)]:
+            console.note("{folder}: the new model is without its {facts}", self.opened.folder, ", ".join(facts))
         optimizer = recipe.train.optimizer
         if optimizer.lr is None:
             optimizer = changed(optimizer, lr=default_finetune_lr(self.opened.config.hidden_size))

@@ -60,7 +60,7 @@ def read_outputs(names: Sequence[str]) -> tuple[str, dict[str, Tag]]:
     single letters and some not of a scheme, they are labels: of entities beside O (IO), of each token without (plain).
     """
     read = scheme_tags(names, "BIOES")
-    letters = {tag[0] for tag in read.values() if tag not in (None, _OUT)}  # type: ignore[index]
+    letters = {tag[0] for tag in read.values() if tag not in (None, _OUT)}
     if not letters or (None in read.values() and all(len(name) == 1 for name in names)):
         scheme, letter = ("IO", "I") if OUTSIDE in read else ("plain", "S")
         return scheme, {name: _OUT if name == OUTSIDE else (letter, name) for name in names}

@@ -225,6 +225,15 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
     return serialise(backend)
 
 
+def lowercased(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json that makes text lower case before anything else, and drops no more accents than before."""
+    before = settings.get("normalizer")
+    if before and before.get("type") == "BertNormalizer":
+        return {**settings, "normalizer": {**before, "lowercase": True, "strip_accents": bool(before["strip_accents"])}}
+    parts = [{"type": "Lowercase"}, *([before] if before else [])]
+    return {**settings, "normalizer": {"type": "Sequence", "normalizers": parts}}
+
+
 def is_of_bert(backend: tokenizers.Tokenizer, settings: Mapping[str, Any]) -> bool:
     """Whether BERT's own class of other libraries would read the vocabulary alike, and words are what BERT cuts."""
     return (

@@ -132,11 +132,11 @@ def find_special_tokens(
             roles[role] = found
     if templates is None:
         templates = bert_templates(numbers[roles["cls"]], numbers[roles["sep"]])
-    of_roles = [*roles.values(), *(content(config.get(key)) for keys in KEYS.values() for key in keys)]
+    of_roles = [*roles.values(), *(content(config.get(key)) or "" for keys in KEYS.values() for key in keys)]
     markers = [*named_markers(config), *(token for token in settings["added_tokens"] if token.get("special"))]
     reserved = {numbers[token] for token in of_roles if token in numbers}
     reserved |= {number for template in templates for run in template.runs for number in run}
-    ids = reserved | {numbers[token] for token in map(content, markers) if token in numbers}
+    ids = reserved | {numbers[token] for marker in markers if (token := content(marker) or "") in numbers}
     return roles, sorted(ids), sorted(ids if config.get("split_special_tokens") is True else reserved), templates
 
 
@@ -144,9 +144,8 @@ def named_markers(config: Mapping[str, Any]) -> list[Any]:
     """The special tokens beside those of the roles that the files beside a tokenizer's name, as they name them."""
     roles = [key for keys in KEYS.values() for key in keys]
     markers = [value for key, value in config.items() if key.endswith("_token") and key not in roles]
-    newer, older = (config.get(key) or [] for key in ("extra_special_tokens", "additional_special_tokens"))
-    by_name = isinstance(newer, Mapping)
-    markers += [*newer.values(), *older] if by_name else newer or older
+    newer, older = config.get("extra_special_tokens") or [], config.get("additional_special_tokens") or []
+    markers += [*newer.values(), *older] if isinstance(newer, Mapping) else newer or older
     return [marker for marker in markers if content(marker)]
 
 
