@@ -1,5 +1,5 @@
-"""Settings and heads of public checkpoints: what the peers compute with each folder today, beside what was recorded, which
-the tests compare with ours."""
+"""Settings and heads of public checkpoints: what the peers compute with each folder today, beside what was recorded,
+which the tests compare with ours."""
 
 import json
 from pathlib import Path

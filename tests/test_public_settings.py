@@ -358,6 +358,28 @@ def test_layers_beside_a_head_are_left_out(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize(("architectures", "rows"), [([], 2), (None, 2), (["BertForMyAnswers"], 2), ([], 3)])
+def test_answers_are_known_by_their_layer(
+    architectures: list[str] | None, rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = publish("vectors", tmp_path / "model")
+    (folder / "modules.json").unlink()
+    head = {"qa_outputs.weight": torch.ones(rows, 32), "qa_outputs.bias": torch.ones(rows)}
+    change(folder, lambda tensors: tensors.update(head))
+    write_json(folder / "config.json", {**read_json(folder / "config.json"), "architectures": architectures})
+    task = bundle.read(folder).task
+    if rows == 2:
+        assert task is not None and task["name"] == "answer"
+    else:
+        assert task is None and "3 outputs" in capsys.readouterr().err
+
+
+def test_words_do_not_hold_the_blanks_that_a_marker_takes(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(publish("markers with blanks", tmp_path / "model"))
+    for text in TEXTS:
+        assert all(text[start:stop] == text[start:stop].strip() for start, stop in tokenizer.encode(text).offsets)
+
+
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [

@@ -94,7 +94,11 @@ def _kind_of_weights(
         return _ANSWERS
     if "classifier.weight" not in tensors:
         return None
-    scheme = read_outputs(_labels(public, len(tensors["classifier.weight"]), where))[0]
+    count = len(tensors["classifier.weight"])
+    if len(public.get("id2label") or range(count)) != count:
+        _left_out(where, f"architectures names no known class, and id2label does not fit its {count:,} outputs")
+        return None
+    scheme = read_outputs(_labels(public, count, where))[0]
     kind = _TOKEN if scheme not in ("plain", "IO") or "pooler.weight" not in tensors else _SEQUENCE
     if FAMILIES[config.family].head.use_before_tagging and scheme in ("plain", "IO"):
         _left_out(where, "architectures names no known class, and its weights may be for texts or for tokens")

@@ -25,7 +25,9 @@ POOLINGS = {
 }
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # older names of the file beside the network; what else it may hold: keys, with the values that change no vector
-_NETWORK = tuple(f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert"))
+_NETWORK = tuple(
+    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta")
+)
 _NETWORK_KEYS: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction", "sequence-classification"),
     "module_output_name": ("token_embeddings", "scores"),

@@ -91,6 +91,7 @@ class Tokenizer:
         self._plain = plain or self._without(self._not_in_text)
         self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
         self._is_bert = layout.is_of_bert(self._whole, settings)
+        self._takes_blanks = any(token["lstrip"] or token["rstrip"] for token in settings["added_tokens"])
         # what happens to text before it is cut, detected by trying
         tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
         self.lowercase, self.strip_accents = tried["A"] == "a", tried["\xe9"] == "e"
@@ -351,7 +352,7 @@ class Tokenizer:
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if not self._is_bert:  # there the library cuts words as we do
+        if not self._is_bert or self._takes_blanks:  # there the library cuts words as we do
             encodings = align_tokens(flat, encodings, self._blank).per_text()
         seconds = iter(encodings[len(texts) :])
         return [
