@@ -9,7 +9,6 @@ from unmask.data.rows.example import Example, Span, overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.embed import EmbedTask
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
 from unmask.tasks.task import TargetKind, Task
 from unmask.tasks.text import Label, Ranking
@@ -154,17 +153,16 @@ class VectorFormat(Format):
 
     names = ("jsonl", "csv", "npy")
 
-    def __init__(self, task: Task[Any]) -> None:
+    def __init__(self, task: Any) -> None:
         super().__init__(task)
-        assert isinstance(task, EmbedTask)
-        self.compare, self.similarity = task.compare, task.similarity.name
+        self.similarity: str = task.similarity.name
         self.value_columns = (self.similarity, "vector")
 
     def fields(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
         if prediction.ndim == 1:
             return {"vector": _numbers(prediction)}
         both = {"vectors": [_numbers(one) for one in prediction]} if all_scores else {}
-        return {self.similarity: round(self.compare(prediction), 6), **both}
+        return {self.similarity: round(self.task.top_prediction(prediction), 6), **both}
 
     def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         vectors = fields.get("vectors", [fields.get("vector", ())])

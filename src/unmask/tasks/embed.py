@@ -155,11 +155,9 @@ class EmbedTask(Task[Vectors]):
 
     def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """Return the vector of a text; of a pair its cosine, or whatever `similarity` names."""
-        return prediction if prediction.ndim == 1 else self.compare(prediction)
-
-    def compare(self, pair: Vectors) -> float:
-        """Compute the similarity of two vectors (2, size)."""
-        return float(self.similarity.of_pairs(pair[:1], pair[1:])[0])
+        if prediction.ndim == 1:
+            return prediction
+        return float(self.similarity.of_pairs(prediction[:1], prediction[1:])[0])
 
     def metric_for(self, examples: Examples) -> str:
         names = OF_RANKS if examples[0].number is None else CORRELATIONS
