@@ -182,6 +182,7 @@ def test_a_folder_of_sentence_transformers(
         "pooling": "mean",
         "normalize_embeddings": True,
         "labels": [],
+        "prompt": "query: ",
     }
     change(folder / "0_Transformer", lambda tensors: tensors.update(pooler()))
     write_json(folder / "0_Transformer" / "tokenizer_config.json", {"model_max_length": 48})
@@ -276,10 +277,6 @@ def _unknown(tensors: dict[str, Tensor]) -> None:
     tensors["bert.encoder.layer.0.adapter.weight"] = torch.ones(3)
 
 
-def _untied(tensors: dict[str, Tensor]) -> None:
-    tensors["cls.predictions.decoder.weight"] = tensors[WORDS] + 1
-
-
 @pytest.mark.parametrize(
     ("alter", "names"),
     [
@@ -289,7 +286,6 @@ def _untied(tensors: dict[str, Tensor]) -> None:
         (_another_size, (WORDS, "(64, 31)", "(64, 32)", "hidden_size: 32")),
         (_missing, ("bert.encoder.layer.1.output.dense.bias",)),
         (_unknown, ("adapter", "--allow-unused")),
-        (_untied, ("cls.predictions.decoder.weight",)),
     ],
 )
 def test_wrong_weights_are_refused(

@@ -24,7 +24,8 @@ from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
 from unmask.bundle.foreign import not_a_model
 from unmask.bundle.layout import config_json, from_public, to_public, why_not_public
-from unmask.bundle.public import PROBLEMS, read_public
+from unmask.bundle.public import read_public
+from unmask.bundle.public_heads import PROBLEMS, SIGMOID
 from unmask.bundle.sentence_transformers import MODULES, fits_sentence_transformers, write_sentence
 from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import dump, from_mapping
@@ -208,6 +209,8 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
             settings["classifier_pooling"] = task["pooling"]
         if architecture is not None and task.get("name") in PROBLEMS:
             settings["problem_type"] = PROBLEMS[task["name"]]
+        if task.get("activation"):
+            settings["sentence_transformers"] = {"activation_fn": SIGMOID}
         if labels:
             settings["id2label"] = dict(enumerate(labels))
             settings["label2id"] = {label: number for number, label in enumerate(labels)}
@@ -216,4 +219,4 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
     tokenizer.save_pretrained(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
     if public and fits_sentence_transformers(task):
-        write_sentence(folder, task, config.hidden_size)
+        write_sentence(folder, task, config.hidden_size, tokenizer.lowercase)

@@ -24,6 +24,7 @@ from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
+from unmask.tasks.embed import EMBED_FACTS
 from unmask.tasks.labelled_spans import check_rows
 from unmask.tasks.span_check import check_alignment
 from unmask.tasks.task import Notes
@@ -130,6 +131,8 @@ class FinetuneTrainer(Trainer):
         self.opened = bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused)
         self.lineage = self.opened.lineage
         check(recipe, self.opened)
+        if facts := [name for name in EMBED_FACTS if (self.opened.task or {}).get(name)]:
+            console.note("{folder}: the new model is without its {facts}", self.opened.folder, ", ".join(facts))
         optimizer = recipe.train.optimizer
         if optimizer.lr is None:
             optimizer = changed(optimizer, lr=default_finetune_lr(self.opened.config.hidden_size))
