@@ -32,7 +32,7 @@ _TORCH = (
     'save_file({{k: v.clone() for k, v in t.items()}}, {target!r})"'
 )
 _CONVERT = (
-    "transformers-cli convert --model_type bert --tf_checkpoint {source} --config {folder}/bert_config.json "
+    "$ transformers-cli convert --model_type bert --tf_checkpoint {source} --config {folder}/bert_config.json "
     "--pytorch_dump_output {folder}/pytorch_model.bin"
 )
 _EXPORTED = "it is for prediction by another engine: use the model that it was exported from"
@@ -49,7 +49,11 @@ _FORMATS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (("*.onnx", "onnx/*.onnx"), "a model in ONNX", (_EXPORTED,)),
     (("openvino_model.xml", "openvino/*.xml"), "a model of OpenVINO", (_EXPORTED,)),
     (("*.gguf",), "a model in GGUF", (_EXPORTED,)),
-    (("dataset_info.json", "dataset_dict.json"), "a data set", ("--train takes its rows as jsonl, csv or Parquet",)),
+    (
+        ("dataset_info.json", "dataset_dict.json"),
+        "a data set",
+        ("to train on its rows: write jsonl, csv or Parquet",),
+    ),
     (("*-?????-of-?????.safetensors",), "parts of a model", (f"copy {SINGLE_FILE}.index.json as well",)),
     (("*.safetensors",), "weights under another name", (f"rename the file to {SINGLE_FILE}",)),
     (("*.pt", "*.pth", "*.ckpt", "*.bin"), "a file of torch", ("write its weights as safetensors:", _TORCH)),

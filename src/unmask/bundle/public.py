@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unmask import console, files
+from unmask.advice import advise, flag
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.foreign import ADAPTER, not_a_model
 from unmask.bundle.layout import encoder_config, from_public
@@ -103,7 +104,7 @@ def _tensors(
             "{folder} contains weights that unmask would ignore, so the model would compute something else",
             folder,
             given=[list_some(left_out), more if layers > config.num_blocks else None],
-            hint="--allow-unused (allow_unused=True, transfer.allow_unused=true) to leave them out all the same",
+            hint=advise("{option} to leave them out all the same", flag("allow_unused")),
         )
     if left_out:
         console.note("{count:,} weights that are not used: {unused}", len(left_out), list_some(left_out))

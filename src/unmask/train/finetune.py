@@ -83,7 +83,7 @@ def finetune(
     transfer.allow_unused. Raises UserError for what cannot be used.
     """
     texts: dict[str, str] = {}
-    overrides = [*overrides, transfer.ALLOW_UNUSED] if allow_unused else overrides
+    overrides = [*overrides, "transfer.allow_unused=true"] if allow_unused else overrides
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:

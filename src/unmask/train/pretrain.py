@@ -104,9 +104,8 @@ def pretrain(
     world: the processes that train it together; by default those that torchrun has started, or this one. Raises
     UserError for what cannot be used.
     """
-    shorthands = {"data.corpus": corpus, "train.budget": budget}
-    given = [f"{key}={json.dumps(str(value))}" for key, value in shorthands.items() if value is not None]
-    given += [transfer.ALLOW_UNUSED] if allow_unused else []
+    shorthands = {"data.corpus": corpus, "train.budget": budget, "transfer.allow_unused": allow_unused or None}
+    given = [f"{key}={json.dumps(value, default=str)}" for key, value in shorthands.items() if value is not None]
     with join_world(world) as world:
         with world.sync_errors():
             recipe = read_recipe(PretrainRecipe, recipe, [*given, *overrides])

@@ -22,7 +22,6 @@ from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 
 REINIT = 41  # what a hash is for: re-initialised blocks differ from those that the seed gave to another run
-ALLOW_UNUSED = "transfer.allow_unused=true"
 POSITIONS = "encoder.embeddings.position.weight"
 
 
