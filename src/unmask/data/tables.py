@@ -13,12 +13,14 @@ from typing import Any
 
 from unmask.data.textfiles import LONGEST, ReadLog, shorten
 from unmask.errors import UserError
+from unmask.messages import message
 
 Lines = Iterator[tuple[int, str]]
 Row = tuple[int, dict[str, Any]]
 
 DELIMITERS = ",\t;|"  # the first is also what a header without any of them is read with
 LOOKED_AT = 50  # lines to tell the delimiter by
+MAX_ABOVE = 10  # lines of a title
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field begins in this row and does not end"
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
@@ -52,7 +54,9 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
         if len(fields) != len(header):
             what = f"{name}, line {number:,}: the number of fields is {len(fields)}"
             allowed = f"{len(header)}, as in the header; a field that holds the separator stands in quotes"
-            log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed))
+            title = message("line {line:,} is read as the header: remove it if it is a title or a comment", begin)
+            hint = title if len(header) == 1 else None
+            log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed, hint=hint))
         elif len(header) > 1 and [field.strip("\ufeff \t") for field in fields] == header:
             again.append(number)
         else:
@@ -73,9 +77,9 @@ def find_delimiter(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> 
     if (named := named_delimiter(texts)) is not None:
         log.note("{name}, line {line:,}: {delimiter!r} separates the columns", name, first[0][0], named)
         return chain(first[1:], lines), named
-    if has_title(texts, tsv):
+    if above := lines_above(texts, tsv):
         log.note("{name}, line {line:,}: a title and not the header: {text}", name, first[0][0], shorten(texts[0]))
-        first, texts = first[1:], texts[1:]
+        first, texts = first[above:], texts[above:]
     delimiter = likely_delimiter(texts, tsv)
     if tsv and delimiter != "\t":
         log.note("{name}: columns are separated by {delimiter!r}, not by tabs", name, delimiter)
@@ -88,16 +92,27 @@ def named_delimiter(lines: Sequence[str]) -> str | None:
     return None if named is None else named[1].replace("\\t", "\t")
 
 
-def has_title(lines: Sequence[str], tsv: bool = False) -> bool:
-    """Whether the first of these lines is words, and those below it are a table of two columns or more."""
-    title = lines[0].rstrip(DELIMITERS + " ") if lines else ""
-    if len(lines) < 3 or " " not in title or any(one in title for one in DELIMITERS):
-        return False
-    delimiter = likely_delimiter(lines[1:], tsv)
-    names = lines[1].split(delimiter)
-    # a comma between words, unlike one between columns, has a blank after it
-    alike = len(names) > 1 and {*_widths(lines[1:], delimiter)} == {len(names)}
-    return alike and all(one and one == one.strip() for one in names)
+def lines_above(lines: Sequence[str], tsv: bool = False) -> int:
+    """How many lines are above the header: those of a title (words) over a table of two columns or more,
+    with the empty ones between."""
+    above = 0
+    while above < min(len(lines) - 2, MAX_ABOVE) and _is_title(lines[above]):
+        above += 1
+        while above < len(lines) and not lines[above].strip(DELIMITERS + " "):
+            above += 1
+        table = lines[above:]
+        delimiter = likely_delimiter(table, tsv)
+        names = "".join(table[:1]).split(delimiter)
+        # a comma between words, unlike one between columns, has a blank after it
+        alike = len(table) > 1 and len(names) > 1 and {*_widths(table, delimiter)} == {len(names)}
+        if alike and all(one and one == one.strip() for one in names):
+            return above
+    return 0
+
+
+def _is_title(line: str) -> bool:
+    title = line.rstrip(DELIMITERS + " ")
+    return " " in title and not any(one in title for one in DELIMITERS)
 
 
 def likely_delimiter(lines: Sequence[str], tsv: bool = False) -> str:

@@ -156,3 +156,19 @@ def test_a_file_without_blank_lines_does_not_fill_the_memory(
     with refused(f"{path}, line 101", 700, "--split line"):
         texts(path)
     assert len(texts(path, split="line")) == 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "noted"),
+    [
+        ("a.train", "EU NNP B-ORG\nran VBD O\n\nAnna NNP B-PER\n", True),
+        ("a.conllu", "# sent_id = 1\n" + "1\ta\ta\tNOUN\t_\t_\t0\troot\t_\t_\n", True),
+        ("a.txt", "王\tB-PER\n明\tI-PER\n\n", True),
+        ("a.txt", "good movie\nbad film\n\n#1 O\n", False),
+    ],
+)
+def test_tags_in_a_corpus_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, noted: bool
+) -> None:
+    assert texts(write(tmp_path, name, content), split="file") == [content.strip("\n")]
+    assert ("CoNLL" in capsys.readouterr().err) == noted

@@ -326,3 +326,118 @@ def test_questions_of_an_array_on_one_line(tmp_path: Path) -> None:
     assert [(one.id, one.answers and one.answers[0].text) for one in examples] == [
         (str(n), "a lantern") for n in range(1, 5)
     ]
+
+
+# OntoNotes, words with tags, texts beside words
+
+PART = "bc/cctv/00/cctv_0000"
+
+
+def ontonotes(sentences: list[list[tuple[str, str, list[str]]]], blanks: str) -> str:
+    """Sentences as CoNLL-2012 has them: words, entities in brackets, and columns of arguments, as many as verbs."""
+    fixed = ["-", "-", "-", "Speaker#1"]
+    lines = [f"#begin document ({PART}); part 000"]
+    for words in sentences:
+        rows = [
+            [PART, "0", str(number), word, "NN", "*", *fixed, entity, *arguments, "-"]
+            for number, (word, entity, arguments) in enumerate(words)
+        ]
+        lines += [*map(blanks.join, rows), ""]
+    return "\n".join([*lines, "#end document", ""])
+
+
+@pytest.mark.parametrize("blanks", ["   ", "\t"])
+@pytest.mark.parametrize("name", ["a.v4_gold_conll", "a.conll", "a.txt"])
+def test_ontonotes(tmp_path: Path, name: str, blanks: str) -> None:
+    words = [
+        [("the", "(DATE*", ["*", "*"]), ("summer", "*)", ["*", "*"]), ("China", "(GPE)", ["(V*)", "*"])],
+        [("#", "*", [])],
+        [("Hong", "(GPE*", ["*"]), ("Kong", "*)", ["(A0*)"]), ("Lyon", "(GPE)", ["*"]), (".", "*", ["*"])],
+    ]
+    path = write(tmp_path, ontonotes(words, blanks), name)
+    rows = tagged_of(path)
+    assert tokens(rows) == [["the", "summer", "China"], ["#"], ["Hong", "Kong", "Lyon", "."]]
+    expected = [[("the summer", "DATE"), ("China", "GPE")], [], [("Hong Kong", "GPE"), ("Lyon", "GPE")]]
+    assert [spans(one) for one in rows.examples] == expected
+    assert tokens(tagged_of(path, "predict")) == tokens(rows)
+    assert {span.label for one in tagged_of(path, tag_column="5").examples for span in one.spans or ()} == {"NN"}
+
+
+@pytest.mark.parametrize(
+    "content", ["The/DT dog/NN barks/VBZ\nYes/UH\n", "迈向/v 充满/v\n新/a 世纪/n\n", "1/CD\n./. Anna/NNP-x\n"]
+)
+def test_words_with_their_tags_on_one_line_are_refused(tmp_path: Path, content: str) -> None:
+    with refused("a.txt, line 1", content.split("\n")[0]):
+        tagged_of(write(tmp_path, content.replace("./.", "Bob/N"), "a.txt"))
+    assert tokens(tagged_of(write(tmp_path, "and/or O\nAC/DC B-x\n"))) == [["and/or", "AC/DC"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text,word,tag\nAnna slept,Anna,x\nBob ran,Bob,y\n", ["Anna slept", "Bob ran"]),
+        ("word,content,tag\na,Anna slept,x\n", ["Anna slept"]),
+        ("word;label;文本\na;x;你好\nb;y;再见\n", ["你好", "再见"]),
+    ],
+)
+def test_a_column_of_texts_beside_words_is_what_a_tagger_reads(
+    tmp_path: Path, content: str, expected: list[str]
+) -> None:
+    rows = tagged_of(write(tmp_path, content, "a.csv"), "predict")
+    assert [one.text for one in rows.examples] == expected and rows.examples[0].tokens is None
+
+
+def test_words_that_are_texts_are_no_tokens(tmp_path: Path) -> None:
+    path = write(tmp_path, "word,tag\nAnna slept well,x\nit rained,y\n", "a.csv")
+    with refused("text", "word, tag"):
+        tagged_of(path, "predict")
+    table = write(tmp_path, "word,tag\nNew York,B-x\nis,O\n,\nbig,O\n", "b.csv")
+    assert tokens(tagged_of(table)) == [["New York", "is"], ["big"]]
+    named = tagged_of(path, "predict", token_column="word")
+    assert tokens(named) == [["Anna slept well", "it rained"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        ("nr,corps,x\n1,le but,a\n2,la banque,b\n", {"text_column": "corps"}, ["le but", "la banque"]),
+        ("id,text\n1,a goal\n2,a bank\n", {"text_column": "text"}, ["a goal", "a bank"]),
+        ("sujet\ttext\nx\ta goal\n", {"text_column": "text", "label_column": "sujet"}, ["a goal"]),
+        ("text, content and more\nb, c\n", {"text_column": "text"}, ["text, content and more", "b, c"]),
+        ("a headline, an abstract\nb, c\n", {}, ["a headline, an abstract", "b, c"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a"])
+def test_a_table_without_a_suffix_is_known_by_the_columns_of_the_model(
+    tmp_path: Path, name: str, content: str, options: dict[str, str], expected: list[str]
+) -> None:
+    path, inherited = write(tmp_path, content, name), tuple(options)
+    rows = read_rows(path, ReadOptions(**options), "label", "predict", inherited)  # type: ignore[arg-type]
+    assert [one.text for one in rows.examples] == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "noted"),
+    [
+        ("Anna NNP B-PER\nran VBD O\n\n", True),
+        ("王\tB-PER\n明\tI-PER\n", True),
+        ("vitamin B\nplan B\nhello O\n", False),
+    ],
+)
+def test_conll_that_is_read_as_texts_is_noted(tmp_path: Path, content: str, noted: bool) -> None:
+    rows = rows_of(write(tmp_path, content, "a.txt"), use="predict")
+    assert [one.text for one in rows.examples] == [line for line in content.split("\n") if line]
+    assert any("CoNLL" in note for note in rows.notes) == noted
+
+
+@pytest.mark.parametrize(
+    ("above", "first"),
+    [("Export of reviews\n\n", 4), ("# made by X\n# date 2020\n", 4), ("All reviews,,\n\n,,\nof 2020,,\n", 6)],
+)
+def test_titles_of_several_lines(tmp_path: Path, above: str, first: int) -> None:
+    rows = rows_of(write(tmp_path, above + "text,label,x\nfine,a,1\nbad,b,2\n", "a.csv"))
+    assert [(one.text, one.label, one.line) for one in rows.examples] == [("fine", "a", first), ("bad", "b", first + 1)]
+    with refused("line 2", "line 1 is read as the header"):
+        rows_of(write(tmp_path, "数据\n文本,标签\n好,a\n", "b.csv"))
+    hashed = rows_of(write(tmp_path, "#,text,label\n1,# fine,a\n2,bad,b\n", "c.csv"))
+    assert [one.text for one in hashed.examples] == ["# fine", "bad"]

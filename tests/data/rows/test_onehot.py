@@ -8,6 +8,8 @@ import pytest
 
 from errors import refused
 from reading import examples_of, rows_of
+from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.read import read_rows
 
 ROWS = [("a b", [1, 0, 1]), ("c d", [0, 0, 0]), ("e f", [0, 1, 0])]
 LABELS = [("insult", "toxic"), (), ("threat",)]
@@ -140,3 +142,11 @@ def test_labels_that_are_called_0_and_1(tmp_path: Path) -> None:
     for cells in ([["0"], ["1"]], [["0", "1"], ["1", "0"]], [["1"], ["0", "1"], []]):
         path.write_text("".join(json.dumps({"text": f"text {n}", "label": one}) + "\n" for n, one in enumerate(cells)))
         assert [example.target for example in examples_of(path, "labels")] == [tuple(sorted(one)) for one in cells]
+
+
+def test_a_file_without_the_columns_of_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,insult\na,0\nb,1\n")
+    options = ReadOptions(label_columns=NAMES)
+    with refused("rows.csv has no column 'toxic'"):
+        read_rows(path, options, "labels", "test", ("label_columns",))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from unmask import console
 from unmask.advice import advise, option
 from unmask.data.encodings import encoding_name
+from unmask.data.rows.readers.conll import is_conll
 from unmask.data.rows.readers.memory import read_parquet
 from unmask.data.tables import json_array, json_lines, table_rows
 from unmask.data.textfiles import (
@@ -19,7 +20,6 @@ from unmask.data.textfiles import (
     display_name,
     find_files,
     kind_of,
-    open_text,
 )
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import Message, join, message
@@ -78,7 +78,7 @@ def _documents(files: list[str], column: str, split: Split, log: ReadLog, encodi
 def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Iterator[str]:
     held: list[str] = []
     size = documents = last = 0
-    for last, line in open_text(path, log, encoding):
+    for last, line in _text_lines(path, log, encoding):
         empty = not line.strip()
         if split == "line":
             if not empty:
@@ -103,6 +103,14 @@ def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Itera
 
 def _by_line() -> Message | None:
     return advise("{option} makes each line a document", option("split", "line"))
+
+
+def _text_lines(path: str, log: ReadLog, encoding: str | None) -> Iterator[tuple[int, str]]:
+    with ExitStack() as stack:
+        file = TextFile(path, stack)
+        if is_conll(file.first_lines(encoding), sure=True):
+            log.note("{name}: its lines look like CoNLL; each is read as a text, with its tag", file.name)
+        yield from file.lines(log, encoding)
 
 
 def _endless(path: str, line: int, split: Split) -> UserError:

@@ -68,7 +68,7 @@ def _with_labels(
     else:
         label = pair_column(records, others) if kind == "pairs" else records.labels(LABELS, others)
     if label is None and kind != "pairs":
-        if names and "label_columns" not in records.inherited:
+        if names:
             raise no_column(records, names)
         records.missing("label", LABELS, hint_of(records))
     records.note_detected(log, text=text, pair=pair, label=None if named else label)

@@ -18,17 +18,22 @@ from unmask.errors import UserError, did_you_mean, suggest
 CONLLU: tuple[str, ...] = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"
 BIO_TAG = re.compile(r"O|[BIMESLUW]([-_]\S+)?")
+ONTONOTES, TAG = (
+    "#begin document",
+    10,
+)  # the form of CoNLL-2012; its column of named entities, the last with a fixed place
 LOOKED_AT = 200  # lines to tell the columns by
 _Entry = tuple[int, str, int]
 _BLANKS = re.compile(r"[ \t]+")
 _NUMBER = re.compile(r"-?\d+")
+_SLASHED = re.compile(r"\S+/[A-Za-z]\S*")  # as in The/DT
 _CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
 
 
 @dataclass(frozen=True)
 class _Layout:
     """How the lines of one file are cut. id: the column of word numbers of CoNLL-U. in_scheme: whether the last column
-    has tags such as B-PER and O. header: the line of the names of the columns."""
+    has tags such as B-PER and O. header: the line of the names of the columns. more: lines may have more columns."""
 
     width: int
     tabs: bool
@@ -37,10 +42,13 @@ class _Layout:
     id: int | None
     in_scheme: bool
     header: int | None
+    more: bool = False
 
     def fields(self, line: str) -> list[str]:
         """The fields of a line, without empty ones beyond the last column."""
         fields = _fields(line, self.tabs)
+        if self.more:
+            return fields[: self.width]
         while len(fields) > self.width and not fields[-1].strip():
             fields.pop()
         return fields
@@ -115,6 +123,8 @@ class ConllReader:
             elif number != self.layout.header:
                 begin = begin or number
                 self._add(row, number, line)
+        if self.layout is not None and self.layout.more and self.layout.tag == TAG:
+            row["tags"] = from_brackets(row["tags"])
         return begin, {**row, "id": name}
 
     def _find_layout(self, lines: Sequence[tuple[int, str]]) -> None:
@@ -126,8 +136,11 @@ class ConllReader:
         rows = [one for one in rows if not one[1].startswith("#") or len(_fields(one[1], tabs)) == width]
         if not rows:
             return
+        self._check_slashes(rows)
+        more = width > TAG + 1 and any(line.startswith(ONTONOTES) for _, line in lines)
+        width = TAG + 1 if more else width
         number, line = rows[0]
-        row = _cut(line, tabs)
+        row = _cut(line, tabs)[: width if more else None]
         row = row if len(row) == width else _BLANKS.split(line.strip())
         names = CONLLU if tabs and width == len(CONLLU) and _CONLLU_ID.fullmatch(row[0]) else ()
         options = {"token_column": self.options.token_column, "tag_column": self.options.tag_column}
@@ -139,7 +152,7 @@ class ConllReader:
         names = tuple(row) if header else names
         places = self._places(named, names, width, f"line {number:,}: {' | '.join(row)}")
         token, tag = (0, width - 1) if not usual else usual_columns(names)
-        token, tag = (1, 3) if names is CONLLU else (token, tag)
+        token, tag = (1, 3) if names is CONLLU else (3, TAG) if more else (token, tag)
         if not names and "token_column" not in places and _counts(lines, tabs, width):
             token = 1
             text, by = (
@@ -159,9 +172,19 @@ class ConllReader:
         identity = names.index("ID") if names is CONLLU else None
         in_scheme = looks_tagged([_cut(line, tabs)[-1] for _, line in rows[header:]])
         self.layout = _Layout(
-            width, tabs, token, last if self.labelled else None, identity, in_scheme, number if header else None
+            width, tabs, token, last if self.labelled else None, identity, in_scheme, number if header else None, more
         )
         note_columns(self.log, self.source, token=token + 1, tag=last + 1 if self.labelled else None)
+
+    def _check_slashes(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Raises UserError for sentences such as `The/DT dog/NN`."""
+        fields = [line.split() for _, line in rows]
+        slashed = sum(_SLASHED.fullmatch(one) is not None for row in fields for one in row)
+        if max(map(len, fields)) > 1 and slashed >= 0.9 * sum(map(len, fields)):
+            number, line = rows[0]
+            allowed = "a token and its tag on each line, an empty line between sentences"
+            what = "{source}, line {line:,} holds several tokens with their tags"
+            raise UserError(what, self.source, number, given=shorten(line), allowed=allowed)
 
     def _places(self, named: Mapping[str, str], names: Sequence[str], width: int, given: str) -> dict[str, int]:
         """The places of the columns that options name. Raises UserError for one that is not there, unless it was named
@@ -222,16 +245,32 @@ def looks_tagged(column: Sequence[str], labels: Collection[str] = ()) -> bool:
     return sure and fitting >= 0.9 * len(tags)
 
 
-def is_conll(lines: Sequence[str], labels: Collection[str] = ()) -> bool:
+def from_brackets(tags: Sequence[str]) -> list[str]:
+    """The tags in BIO of entities in brackets, as OntoNotes has them: `(PERSON*`, `*`, `*)`, `(GPE)`."""
+    found, label = [], ""
+    for tag in tags:
+        begins = tag[1:].rstrip("*)") if tag.startswith("(") else ""
+        label = begins or label
+        found.append(f"{'B' if begins else 'I'}-{label}" if label else "O")
+        label = "" if tag.endswith(")") else label
+    return found
+
+
+def is_conll(lines: Sequence[str], labels: Collection[str] = (), sure: bool = False) -> bool:
     """Whether lines are rows of CoNLL, so that they are no texts: nearly all have one number of columns, two or more,
-    and these are words separated by tabs, or the last one holds tags of a scheme such as BIO or with these labels."""
+    and these are words separated by tabs, or the last one holds tags of a scheme such as BIO or with these labels.
+    sure: only such tags with labels (or CoNLL-U)."""
+    if any(line.startswith(ONTONOTES) for line in lines):
+        return True
     rows = [line for line in lines if _may_be_row(line)][:LOOKED_AT]
     tabs, width = table_shape(rows)
     fields = [row for line in rows if len(row := _cut(line, tabs)) == width]
     if width < 2 or len(fields) < 0.9 * len(rows):
         return False
-    if looks_tagged([row[-1] for row in fields], labels):
-        return True
+    if looks_tagged(last := [row[-1] for row in fields], labels):
+        return not sure or any("-" in tag for tag in last)
+    if sure:
+        return tabs and width == len(CONLLU) and all(_CONLLU_ID.fullmatch(row[0]) for row in fields)
     return tabs and len(rows) > 1 and not any(" " in one for row in fields for one in row)
 
 

@@ -167,14 +167,15 @@ def detect_format(
         raise known.error(file.name, file.path)
     if tagged and found in ("auto", "csv", "tsv") and (found != "auto" or named in (None, "txt", "csv", "tsv")):
         tsv = "tsv" in (found, named)
-        if is_token_table(file.first_lines(options.encoding), options, tsv):
+        texts = columns.TEXTS if form == "tokens or texts" else ()
+        if is_token_table(file.first_lines(options.encoding), options, tsv, texts):
             return "token-table"
     if found == "auto":
         if form == "questions" and named == "json" and not opening.startswith("[") and not _is_lines(opening):
             return "squad"
         if form == "tokens" and named in ("txt", "tsv", "csv"):
             named = None  # CoNLL files have these names, too
-        found = _by_content(file, named, options.encoding, form)
+        found = _by_content(file, named, options, form)
         if found is None and form == "tokens or texts" and named in (None, "txt", "csv", "tsv"):
             lines = file.first_lines(options.encoding)
             found = "conll" if not _names_texts(lines) and is_conll(lines, labels) else None
@@ -183,6 +184,8 @@ def detect_format(
             title = message(FORMATS[found][0])
             log.note(to_change("{name}: read as {format}", file.name, title, by=[option("format")]))
     format = found or named or ("conll" if form == "tokens" else "txt")
+    if format == "txt" and form == "texts" and is_conll(file.first_lines(options.encoding), sure=True):
+        log.note("{name}: its lines look like CoNLL; each is read as a text, with its tag", file.name)
     if format == "conll" and not tagged:
         hint = ["such rows are for the task tag", advise("{option} of what it is", option("format", "NAME"))]
         raise UserError("{name} is CoNLL, a format for tags of tokens", file.name, hint=hint)
@@ -202,13 +205,13 @@ def _is_lines(opening: str) -> bool:
     return False
 
 
-def _by_content(file: TextFile, named: Format | None, encoding: str | None, form: Form) -> Format | None:
+def _by_content(file: TextFile, named: Format | None, options: ReadOptions, form: Form) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
     if file.head.startswith(PARQUET):
         return "parquet"
     if not file.head or named in ("csv", "tsv", "conll", "parquet"):
         return None
-    text = file.opening(encoding)
+    text = file.opening(options.encoding)
     header, _, rest = text.partition("\n")
     if form == "tokens" and _LIST.search("," + rest.partition("\n")[0]):
         names = {name.strip('" \r').lower() for name in re.split("[,;\t]", header)}
@@ -221,18 +224,22 @@ def _by_content(file: TextFile, named: Format | None, encoding: str | None, form
         return "jsonl"
     if is_fasttext(text):
         return "fasttext"
-    lines = file.first_lines(encoding)
-    if form == "tokens" or named not in (None, "txt") or not _names_texts(lines, both=True):
+    lines = file.first_lines(options.encoding)
+    if form == "tokens" or named not in (None, "txt") or not _names_texts(lines, options):
         return None
     return "tsv" if "\t" in (named_delimiter(lines), likely_delimiter(lines)) else "csv"
 
 
-def _names_texts(lines: Sequence[str], both: bool = False) -> bool:
-    """Whether the first line is a header that names a text, with `both` also a label or another text."""
+def _names_texts(lines: Sequence[str], options: ReadOptions | None = None) -> bool:
+    """Whether the first line is a header that names a text; with options one that is sure: also a label, another text
+    or an id, or a text that the options name otherwise than usual."""
     delimiter = named_delimiter(lines)
     lines = lines[1:] if delimiter else lines
     line = "".join(lines[:1])
     names = {name.strip().strip('"').lower() for name in line.split(delimiter or likely_delimiter(lines))}
-    text, label = not names.isdisjoint(columns.TEXTS), not names.isdisjoint(columns.LABELS)
-    pair = any(names >= set(one) for one in columns.PAIRS)
-    return len(names) > 1 and ((text and (label or not both)) or pair)
+    text, pair = not names.isdisjoint(columns.TEXTS), any(names >= set(one) for one in columns.PAIRS)
+    if options is not None:
+        own = {name.lower() for name in (options.text_column, options.pair_column) if name} & names
+        others = {*columns.LABELS, *columns.IDS, (options.label_column or "").lower()} - {""}
+        text = not own <= {*columns.TEXTS} or (text and not names.isdisjoint(others))
+    return len(names) > 1 and (text or pair)

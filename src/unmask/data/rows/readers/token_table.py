@@ -4,6 +4,7 @@ A sentence ends where the column of sentences has another value (it may be fille
 without such a column, at an empty row.
 """
 
+import csv
 import re
 import sys
 from bisect import bisect_right
@@ -12,7 +13,7 @@ from itertools import chain
 
 from unmask.data.rows.columns import note_columns
 from unmask.data.rows.options import ReadOptions
-from unmask.data.tables import Lines, Row, has_title, likely_delimiter, named_delimiter, table_rows
+from unmask.data.tables import Lines, Row, likely_delimiter, lines_above, named_delimiter, table_rows
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, did_you_mean, suggest
 
@@ -53,12 +54,14 @@ def names_columns(names: Sequence[str]) -> bool:
     return not lower.isdisjoint(WORDS) and not lower.isdisjoint(TAGS)
 
 
-def is_token_table(lines: Sequence[str], options: ReadOptions, tsv: bool = False) -> bool:
-    """Whether a file that begins with these lines is a table of tokens: so say the names in its header, or options."""
+def is_token_table(lines: Sequence[str], options: ReadOptions, tsv: bool = False, texts: Collection[str] = ()) -> bool:
+    """Whether a file that begins with these lines is a table of tokens: so say the names in its header, or options.
+
+    texts: names of columns that say that a row is a text, unless a column numbers the sentences."""
     if named_delimiter(lines) is not None:
         delimiter, lines = named_delimiter(lines) or "", lines[1:]
     else:
-        lines = lines[1:] if has_title(lines, tsv) else lines
+        lines = lines[lines_above(lines, tsv) :]
         delimiter = likely_delimiter(lines, tsv)
     names = [name.strip().strip('"') for name in "".join(lines[:1]).split(delimiter)]
     lower = {*_usual(names)}
@@ -69,7 +72,16 @@ def is_token_table(lines: Sequence[str], options: ReadOptions, tsv: bool = False
         return False
     if delimiter == "\t" and not sentences:
         return False  # CoNLL with a header, in which quotation marks are tokens
+    if not sentences and not columns and (not lower.isdisjoint(texts) or _holds_texts(lines, delimiter, names)):
+        return False
     return not any(one.lstrip('"').startswith("[") for one in "".join(lines[1:2]).split(delimiter))  # lists, as text
+
+
+def _holds_texts(lines: Sequence[str], delimiter: str, names: Sequence[str]) -> bool:
+    """Whether most cells of the column of the words hold several."""
+    place = usual_columns(names)[0]
+    rows = [row for row in csv.reader(lines[1:], delimiter=delimiter) if len(row) == len(names)]
+    return 2 * sum(" " in row[place].strip() for row in rows) > len(rows)
 
 
 class TokenTableReader:
