@@ -393,6 +393,10 @@ def test_words_that_are_texts_are_no_tokens(tmp_path: Path) -> None:
         tagged_of(path, "predict")
     table = write(tmp_path, "word,tag\nNew York,B-x\nis,O\n,\nbig,O\n", "b.csv")
     assert tokens(tagged_of(table)) == [["New York", "is"], ["big"]]
+    separated = write(tmp_path, 'sep=\t\nword\ttag\nAnna\tB-x\n\t\n""""\tO\n', "c.csv")
+    assert tokens(tagged_of(separated)) == tokens(tagged_of(separated, "predict")) == [["Anna"], ['"']]
+    few = write(tmp_path, "Token POS NER\nAnna NNP B-x\n\nBob NNP B-x\n", "d.txt")
+    assert tokens(tagged_of(few, "predict")) == [["Anna"], ["Bob"]]
     named = tagged_of(path, "predict", token_column="word")
     assert tokens(named) == [["Anna slept well", "it rained"]]
 

@@ -267,6 +267,7 @@ def is_conll(lines: Sequence[str], labels: Collection[str] = (), sure: bool = Fa
     fields = [row for line in rows if len(row := _cut(line, tabs)) == width]
     if width < 2 or len(fields) < 0.9 * len(rows):
         return False
+    fields = fields[names_columns(fields[0]) :] or fields
     if looks_tagged(last := [row[-1] for row in fields], labels):
         return not sure or any("-" in tag for tag in last)
     if sure:

@@ -58,8 +58,9 @@ def is_token_table(lines: Sequence[str], options: ReadOptions, tsv: bool = False
     """Whether a file that begins with these lines is a table of tokens: so say the names in its header, or options.
 
     texts: names of columns that say that a row is a text, unless a column numbers the sentences."""
-    if named_delimiter(lines) is not None:
-        delimiter, lines = named_delimiter(lines) or "", lines[1:]
+    named = named_delimiter(lines)
+    if named is not None:
+        delimiter, lines = named, lines[1:]
     else:
         lines = lines[lines_above(lines, tsv) :]
         delimiter = likely_delimiter(lines, tsv)
@@ -70,7 +71,7 @@ def is_token_table(lines: Sequence[str], options: ReadOptions, tsv: bool = False
     sentences = not lower.isdisjoint(SENTENCES)
     if len(names) < 2 or not (columns or words + tags + sentences > 1):
         return False
-    if delimiter == "\t" and not sentences:
+    if delimiter == "\t" and named is None and not sentences:
         return False  # CoNLL with a header, in which quotation marks are tokens
     if not sentences and not columns and (not lower.isdisjoint(texts) or _holds_texts(lines, delimiter, names)):
         return False
