@@ -218,11 +218,11 @@ def json_array(name: str, text: str, log: ReadLog, places: dict[int, str] | None
     naming the line where the text is not a JSON array.
     """
     elements = list(_elements(name, text))
-    counted = len({line for line, _ in elements}) < len(elements)
+    counted = len({line for line, *_ in elements}) < len(elements)
 
-    def row(number: int, line: int, element: tuple[Any, str]) -> Row:
+    def row(number: int, line: int, element: Any, start: int, stop: int) -> Row:
         where = f"{name}, row {number:,}" if counted else f"{name}, line {line:,}"
-        value = _object(where, *element)
+        value = _object(where, element, text[start:stop])
         if counted and places is not None:
             places[number] = where
         return (number if counted else line), value
@@ -230,8 +230,8 @@ def json_array(name: str, text: str, log: ReadLog, places: dict[int, str] | None
     return log.usable(enumerate(elements, 1), lambda number, one: row(number, *one))
 
 
-def _elements(name: str, text: str) -> Iterator[tuple[int, tuple[Any, str]]]:
-    """The elements of a JSON array: line, value, and as it is written."""
+def _elements(name: str, text: str) -> Iterator[tuple[int, Any, int, int]]:
+    """The elements of a JSON array: line, value, and where in the text it begins and ends."""
     decoder, line, counted = json.JSONDecoder(), 1, 0
     try:
         place = _after_blanks(text, 0)
@@ -241,7 +241,7 @@ def _elements(name: str, text: str) -> Iterator[tuple[int, tuple[Any, str]]]:
         while not text.startswith("]", place):
             line, counted = line + text.count("\n", counted, place), place
             value, after = decoder.raw_decode(text, place)
-            yield line, (value, text[place:after])
+            yield line, value, place, after
             place = _after_blanks(text, after)
             if text.startswith(",", place):
                 place = _after_blanks(text, place + 1)

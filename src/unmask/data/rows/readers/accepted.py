@@ -31,6 +31,8 @@ def without_rejected(records: Records, log: ReadLog, used: Sequence[str | None])
     """
     rows = records.rows
     for column, (bad, good) in MARKS.items():
+        if column not in records.names:
+            continue
         values = [str(row.get(column)).lower() for _, row in rows]
         if column in used or bad.isdisjoint(values) or not bad | good >= set(values):
             continue

@@ -123,8 +123,8 @@ def _surface_columns(rows: Rows) -> list[str]:
         return isinstance(value, list) and all(isinstance(one, list) and len(one) == 2 for one in value)
 
     def surfaces(value: Any) -> bool:
-        kinds = value.values() if isinstance(value, dict) and value else [None]
-        return all(isinstance(kind, dict) and kind and all(map(places, kind.values())) for kind in kinds)
+        kinds = value.values() if isinstance(value, dict) else ()
+        return bool(kinds) and all(isinstance(one, dict) and one and all(map(places, one.values())) for one in kinds)
 
     return list(dict.fromkeys(name for _, row in rows for name, value in row.items() if surfaces(value)))
 
