@@ -57,7 +57,7 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
             title = message("line {line:,} is read as the header: remove it if it is a title or a comment", begin)
             hint = title if len(header) == 1 else None
             log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed, hint=hint))
-        elif len(header) > 1 and [field.strip("\ufeff \t") for field in fields] == header:
+        elif len(header) > 1 and header[0] in fields[0] and [field.strip("\ufeff \t") for field in fields] == header:
             again.append(number)
         else:
             yield number, dict(zip(header, fields, strict=True))
