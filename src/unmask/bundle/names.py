@@ -63,7 +63,9 @@ def by_family_names(tensors: Mapping[str, Tensor], config: EncoderConfig, where:
     chosen = _encoder_prefix(list(plain.values()), inner, family, where)
     native = chosen == start or chosen.endswith(f".{start}")
     outer = chosen.removesuffix(start) if native else chosen
-    parts = {name.partition(".")[0] for name in inner}
+    rows = (row for table in (family.names, family.other_names) for row in table.values())
+    listed = (name for row in rows for name in ((row,) if isinstance(row, str) else row))
+    parts = {name.removeprefix(start).partition(".")[0] for name in listed if name.startswith(start)}
     file_names: dict[str, str] = {}
     outside = []
     for name, new in plain.items():
