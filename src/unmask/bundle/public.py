@@ -14,7 +14,7 @@ from unmask.bundle.foreign import ADAPTER, not_a_model
 from unmask.bundle.layout import encoder_config, from_public
 from unmask.bundle.names import by_family_names, check_encoder, family_of, layer_count
 from unmask.bundle.public_heads import head_schema
-from unmask.bundle.sentence_transformers import embed_task, read_sentence
+from unmask.bundle.sentence_transformers import SETTINGS, embed_task, read_sentence
 from unmask.bundle.weights import check_numbers, has_weights, list_some, read_tensors
 from unmask.errors import UserError
 from unmask.messages import message
@@ -63,6 +63,14 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     task = head_schema(public, architecture, tensors, config, where) or embed_task(
         sentence, config.max_position_embeddings
     )
+    if prompt := sentence.get("prompt"):
+        console.note(
+            "{path}: {prompt!r} is put before each text"
+            if task and task["name"] == "embed"
+            else "{path}: {prompt!r} is put before texts for vectors alone: with this head, write it in them",
+            folder / SETTINGS,
+            prompt,
+        )
     lineage = {"kind": "public", **origin, "model_type": public["model_type"], "architecture": architecture or None}
     return Bundle(inside, config, tokenizer, tensors, task, lineage=[lineage])
 
@@ -117,12 +125,11 @@ def _without_copies(tensors: dict[str, Tensor], family: Family, folder: Path) ->
     place. tensors: by the names of the family's table."""
     masked = {name: str(theirs) for name, theirs in {**family.names, **family.sequence_names}.items()}
     bias, pooler = masked["masked.bias"], f"{family.other_names.get('pooler')}."
+    differs = False
     if (copy := f"{family.decoder}.bias") != bias and copy in tensors:
         again, first = tensors.pop(copy), tensors.get(bias)
-        # transformers computes with the copy
-        if first is not None and not (again.is_meta or torch.equal(again, first)):
-            console.note("{folder}: {copy} is read, not {name}, which differs", folder, copy, bias)
-        tensors[bias] = again
+        differs = first is not None and not (again.is_meta or torch.equal(again, first))
+        tensors[bias] = again  # transformers computes with the copy
     classifies = any(f"{name}.weight" in tensors for name in ("classifier", "classifier.out_proj"))
     dropped: list[str] = []
     table = tensors.get(masked["encoder.embeddings.token.weight"])
@@ -140,4 +147,6 @@ def _without_copies(tensors: dict[str, Tensor], family: Family, folder: Path) ->
         if unused := [name for name in tensors if name.startswith(pooler)]:
             console.note("{count:,} weights that are not used: {unused}", len(unused), list_some(unused))
         dropped += unused
+    if differs and bias not in dropped:
+        console.note("{folder}: {copy} is read, not {name}, which differs", folder, copy, bias)
     return {name: tensor for name, tensor in tensors.items() if name not in dropped}

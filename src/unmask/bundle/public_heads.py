@@ -16,6 +16,7 @@ from unmask.bundle.sentence_transformers import SETTINGS
 from unmask.bundle.weights import list_some
 from unmask.data.rows.schemes import OUTSIDE, read_outputs
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.mlm_head import MLMHead
@@ -53,8 +54,8 @@ def head_schema(
         return None
     length = _max_length(config, where)
     if kind == _ANSWERS:
-        if FAMILIES[config.family].head.use_before_tagging:  # a head for answers with one layer more is not read
-            return None
+        if FAMILIES[config.family].head.use_before_tagging:
+            return _left_out(where, message("a head for answers with one layer more is not read"))
         if len(weight) != 2:
             return _left_out(where, f"{len(weight)} outputs for the start and the end of answers")
         # nothing says whether it learnt that there may be no answer

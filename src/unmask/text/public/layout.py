@@ -35,6 +35,7 @@ _CONFIGURED: dict[
     **dict.fromkeys(("ElectraTokenizer", "electra"), ("normalizer", "BertNormalizer", _OF_BERT)),
     **dict.fromkeys(("RobertaTokenizer", "roberta"), ("pre_tokenizer", "ByteLevel", _OF_ROBERTA)),
 }
+_FEW_CAPITALS = 0.1  # of the tokens that have letters of two cases: BERT's cased vocabularies have a third or more
 SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with its own library and save it as tokenizer.json"
 
@@ -196,11 +197,28 @@ def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     tokens = read_tokens(file, _added_tokens(file, config))
     numbers = {token: number for number, token in enumerate(tokens)}
     names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
-    cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
     settings = {name: config[name] for name in alike if name in config}
-    settings["lowercase"] = config.get("do_lower_case", not cased)
+    settings["lowercase"] = config.get("do_lower_case")
+    if settings["lowercase"] is None:
+        settings["lowercase"] = _is_lowercase([token for token in tokens if token not in names], file)
     return tokenizer_json(tokens, from_mapping(TokenizerConfig, settings, str(file.with_name(specials.CONFIG))), names)
+
+
+def _is_lowercase(tokens: Sequence[str], file: Path) -> bool:
+    """Whether a vocabulary is of texts in lower case, as the tokens tell where no file beside them does: transformers
+    then takes every one for that. A few tokens with capitals are those that somebody put into a vocabulary later."""
+    capitals = sum(token != token.lower() for token in tokens if token[:1] != "[")
+    lowercase = capitals <= _FEW_CAPITALS * sum(token.lower() != token.upper() for token in tokens)
+    if capitals:
+        console.note(
+            "{path}: read as lower case (no do_lower_case): no text has its {count:,} tokens with capitals"
+            if lowercase
+            else "{path}: read as cased (no do_lower_case; transformers: lower case): {count:,} tokens with capitals",
+            file,
+            capitals,
+        )
+    return lowercase
 
 
 def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
