@@ -274,13 +274,29 @@ def without(part: str) -> Callable[[dict[str, Tensor]], Any]:
     return lambda tensors: [tensors.pop(name) for name in list(tensors) if part in name]
 
 
+def narrowed(name: str, axis: int) -> Callable[[dict[str, Tensor]], Any]:
+    def halve(tensors: dict[str, Tensor]) -> None:
+        tensors[name] = tensors[name].narrow(axis, 0, tensors[name].shape[axis] // 2).contiguous()
+
+    return halve
+
+
+TAGS = {"architectures": ["BertForTokenClassification"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "alter", "said"),
     [
         ({"problem_type": "regression"}, lambda tensors: None, "problem_type regression with 3 outputs"),
         ({"problem_type": "ranking"}, lambda tensors: None, "problem_type ranking"),
         ({}, without("pooler"), "pooler.weight"),
-        ({}, without("pooler.dense.bias"), "pooler.bias"),
+        ({}, without("pooler.dense.bias"), "bert.pooler.dense.bias"),
+        ({}, without("classifier.bias"), "classifier.bias"),
+        ({}, narrowed("classifier.weight", 1), "classifier.weight (3, 16), not (3, 32), hidden_size: 32"),
+        ({}, narrowed("classifier.bias", 0), "classifier.bias (1,), not (3,)"),
+        ({}, narrowed("bert.pooler.dense.weight", 0), "bert.pooler.dense.weight (16, 32), not (32, 32)"),
+        (TAGS, narrowed("classifier.bias", 0), "classifier.bias (1,), not (3,)"),
+        (TAGS, narrowed("classifier.weight", 1), "classifier.weight (3, 16), not (3, 32), hidden_size: 32"),
     ],
 )
 def test_a_head_that_is_not_read_is_left_out_with_the_reason(

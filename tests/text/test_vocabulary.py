@@ -199,3 +199,11 @@ def test_the_case_of_a_list_without_settings(
     ids = tokenizer.encode("The River COVID").input_ids[1:-1]
     assert [tokenizer.id_to_token(number) for number in ids] == tokens
     assert (str(tmp_path / "vocab.txt") in capsys.readouterr().err) == noted
+
+
+@pytest.mark.parametrize("line", ["{token} ", "{token}\t{number}", "{number} {token}", "{token}\t-3.1\r"])
+def test_more_than_tokens_on_each_line(line: str, tmp_path: Path) -> None:
+    listed = [line.format(token=token, number=number) for number, token in enumerate(TOKENS)]
+    (tmp_path / "vocab.txt").write_bytes(lines(listed))
+    with refused(tmp_path / "vocab.txt", repr(listed[0].rstrip("\r"))):
+        Tokenizer.from_pretrained(tmp_path)

@@ -154,9 +154,12 @@ def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
         backend.add_tokens(new)
     for number, facts in listed.items():
         token = facts["content"]
-        if (known[token]["id"] if backend is None else backend.token_to_id(token)) != number:
-            given = f"{token!r} as {number}"
-            raise UserError(f"{file}: the tokens added to it do not follow its vocabulary", given=given)
+        place = known[token]["id"] if backend is None else backend.token_to_id(token)
+        if place != number:
+            given, allowed = f"{token!r} as {number}", f"{token!r} as {place}, or the tokens before it as well"
+            raise UserError(
+                f"{file}: the tokens added to it do not follow its vocabulary", given=given, allowed=allowed
+            )
     return description if backend is None else serialise(backend)
 
 
@@ -165,9 +168,9 @@ def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[st
     path, older = file.with_name(specials.CONFIG), file.with_name("added_tokens.json")
     try:
         added = {int(number): facts for number, facts in config.get("added_tokens_decoder", {}).items()}
-        if not added and older.is_file():
+        if older.is_file():
             path = older
-            added = {int(number): {"content": token} for token, number in read_object(path).items()}
+            added = {int(number): {"content": token} for token, number in read_object(path).items()} | added
         if all(isinstance(facts["content"], str) for facts in added.values()):
             return added
     except (AttributeError, KeyError, TypeError, ValueError):
