@@ -145,6 +145,17 @@ def test_names_of_another_family_are_refused(
             bundle.read(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "model_type", "hint"),
+    [(BERT, "distilbert", "bert"), (DISTIL, "bert", "distilbert"), (DISTIL, "electra", "distilbert")],
+)
+def test_the_type_of_another_family_is_named_before_its_keys(
+    name: str, model_type: str, hint: str, publish: Publish
+) -> None:
+    with refused("config.json", f"model_type {model_type}", f"config.json: {hint}"):
+        bundle.read(publish(name, model_type=model_type))
+
+
 def test_names_of_no_family_are_refused(publish: Publish) -> None:
     folder = publish(BERT)
     save_file({"transformer.h.0.attn.c_attn.weight": torch.ones(2, 2)}, folder / "model.safetensors")

@@ -39,7 +39,11 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     if (inside / ADAPTER).is_file():
         console.note("{path} is not used: the weights beside it are read as they are", inside / ADAPTER)
     public = _with_model_type(files.read_object(where), where)
-    config = encoder_config(public, where)
+    try:
+        config = encoder_config(public, where)
+    except UserError:
+        _check_model_type(str(public["model_type"]), where)  # of another family its keys are missing
+        raise
     if "auto_map" in public:
         console.note("{where}: code of its own (auto_map) is not run", where)
     tokenizer = Tokenizer.from_pretrained(inside)
@@ -87,6 +91,19 @@ def _with_model_type(public: dict[str, Any], where: Path) -> dict[str, Any]:
     model_type = family.model_types[0]
     console.note("{where} has no model_type: read as {model_type}, as the weights are named", where, model_type)
     return {**public, "model_type": model_type}
+
+
+def _check_model_type(model_type: str, where: Path) -> None:
+    """Raises UserError where the weights are named as those of another family."""
+    family = family_of(read_tensors(where.parent, "meta"))
+    known = any(model_type in one.model_types for one in FAMILIES.values())
+    if family is not None and known and model_type not in family.model_types:
+        raise UserError(
+            "{where}: its model_type does not fit the names of the weights",
+            where,
+            given=f"model_type {model_type}",
+            hint=message("model_type in config.json: {types}", " / ".join(family.model_types)),
+        )
 
 
 def _tensors(
