@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from errors import refused
@@ -39,6 +40,8 @@ def without(folder: Path, *names: str) -> Path:
         (["model.pt", "optimizer.pt"], ["torch: model.pt", "save_file"]),
         (["model.fp16.safetensors"], ["another name", "model.fp16.safetensors", "rename"]),
         (["model-00001-of-00002.safetensors"], ["parts", "model.safetensors.index.json"]),
+        (["zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"], ["DeepSpeed", "python ", "/zero_to_fp32.py "]),
+        (["pytorch_model_fsdp_0/__0_0.distcp"], ["FSDP", "accelerate merge-weights ", "/pytorch_model_fsdp_0 "]),
         (["training_args.bin", "optimizer.pt"], ["config.json without weights"]),
     ],
 )
@@ -47,6 +50,8 @@ def test_weights_of_other_kinds(files: list[str], names: list[str], publish: Pub
     for name in files:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
+        if name in ("last.ckpt", "model.pt"):
+            torch.save({"state_dict": {"model.bert.a": torch.zeros(1)}, "epoch": 1}, folder / name)
     with refused(folder, *names):
         bundle.read(folder)
     (folder / "config.json").rename(folder / "bert_config.json")
@@ -84,6 +89,45 @@ def test_adapters(
         with refused(folder, "adapter", *names):
             bundle.read(folder)
         (folder / "config.json").unlink(missing_ok=True)
+
+
+def test_the_tokenizer_of_an_adapter_is_that_of_its_base_where_it_has_none(publish: Publish) -> None:
+    folder = without(publish(BERT), "model.safetensors")
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "org/base", "task_type": "SEQ_CLS"}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    with refused(f"T.from_pretrained('{folder}')"):
+        bundle.read(folder)
+    for file in folder.glob("*.*"):
+        if file.name in ("tokenizer.json", "vocab.txt"):
+            file.unlink()
+    with refused("T.from_pretrained('org/base')"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    "names", [("base_layer.weight", "lora_A.default.weight"), ("base_layer.weight",), ("ia3_l.x",)]
+)
+def test_an_adapter_among_the_weights_is_named(names: tuple[str, ...], publish: Publish) -> None:
+    folder = publish(BERT)
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    query = next(name for name in tensors if name.endswith("layer.0.attention.self.query.weight"))
+    tensors |= {query.replace("weight", name): tensors[query] for name in names}
+    save_file(tensors, folder / "model.safetensors")
+    with refused(folder, query.replace("weight", names[0]), "merge_and_unload"):
+        bundle.read(folder)
+
+
+class Network(torch.nn.Module):
+    """Of code of one's own."""
+
+
+@pytest.mark.parametrize("name", ["model.pt", "last.ckpt", "pytorch_model.bin"])
+def test_what_is_more_than_weights_is_not_advised_to_be_read(name: str, publish: Publish) -> None:
+    folder = without(publish(BERT), "model.safetensors")
+    torch.save({"state_dict": {}, "hyper_parameters": Network()}, folder / name)
+    with refused(folder / name, "Network", "save_pretrained") as caught:
+        bundle.read(folder)
+    assert "weights_only" not in str(caught.value)
 
 
 def test_an_adapter_beside_whole_weights_is_not_used_and_that_is_said(

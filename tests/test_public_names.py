@@ -56,6 +56,19 @@ def test_what_wrapped_a_model_is_left_out(
         assert torch.equal(opened.tensors[key], tensor), key
 
 
+@pytest.mark.parametrize("wrapper", ["", "module.", "model."])
+@pytest.mark.parametrize(("name", "start", "pooler"), [(BERT, "bert.", "pooler.dense"), (ALBERT, "albert.", "pooler")])
+def test_an_encoder_alone_has_its_pooler(name: str, start: str, pooler: str, wrapper: str, publish: Publish) -> None:
+    folder = publish(name)
+    rename(folder, lambda weight: wrapper + weight.removeprefix(start), "classifier")
+    saved, opened = load_file(folder / "model.safetensors"), bundle.read(folder)
+    for kind in ("weight", "bias"):
+        assert torch.equal(opened.tensors[f"pooler.{kind}"], saved[f"{wrapper}{pooler}.{kind}"])
+    bundle.export(opened, folder / "again")
+    again = load_file(folder / "again" / "model.safetensors")
+    assert {weight.removeprefix(start) for weight in again} == {weight.removeprefix(wrapper) for weight in saved}
+
+
 @pytest.mark.parametrize(
     "new",
     [
@@ -130,6 +143,17 @@ def test_names_of_another_family_are_refused(
         rename(folder, before(prefix))
         with refused(folder, *names):
             bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "model_type", "hint"),
+    [(BERT, "distilbert", "bert"), (DISTIL, "bert", "distilbert"), (DISTIL, "electra", "distilbert")],
+)
+def test_the_type_of_another_family_is_named_before_its_keys(
+    name: str, model_type: str, hint: str, publish: Publish
+) -> None:
+    with refused("config.json", f"model_type {model_type}", f"config.json: {hint}"):
+        bundle.read(publish(name, model_type=model_type))
 
 
 def test_names_of_no_family_are_refused(publish: Publish) -> None:

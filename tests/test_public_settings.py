@@ -198,6 +198,7 @@ def test_settings_of_vectors_are_written_back(tmp_path: Path) -> None:
         ),
         (NETWORK, {"processing_kwargs": {"text": {"max_length": 3}}}, ("processing_kwargs", "max_length")),
         (NETWORK, {"query_length": 32}, ("query_length", "32")),
+        (NETWORK, {"max_seq_length": 6}, ("max_seq_length", "6", "8")),
     ],
 )
 def test_settings_that_make_other_vectors_are_refused(
@@ -215,6 +216,16 @@ def test_a_prompt_that_pooling_leaves_out_is_refused(tmp_path: Path) -> None:
     write_json(folder / POOLING, {**read_json(folder / POOLING), "include_prompt": False})
     with refused(folder / SETTINGS, "default_prompt_name query", "include_prompt"):
         bundle.read(folder)
+
+
+def test_a_prompt_is_for_vectors_alone_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = publish("one output", tmp_path / "model")
+    expected = load(folder).predict(TEXTS)
+    write_json(folder / "modules.json", [{"path": "", "type": "sentence_transformers.base.modules.Transformer"}])
+    write_json(folder / SETTINGS, {"prompts": {"web": "the quick "}, "default_prompt_name": "web"})
+    capsys.readouterr()
+    assert load(folder).predict(TEXTS) == expected
+    assert "vectors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kinds", [("Transformer", "Normalize", "Pooling"), ("Router",), ("Pooling", "Transformer")])
@@ -263,13 +274,29 @@ def without(part: str) -> Callable[[dict[str, Tensor]], Any]:
     return lambda tensors: [tensors.pop(name) for name in list(tensors) if part in name]
 
 
+def narrowed(name: str, axis: int) -> Callable[[dict[str, Tensor]], Any]:
+    def halve(tensors: dict[str, Tensor]) -> None:
+        tensors[name] = tensors[name].narrow(axis, 0, tensors[name].shape[axis] // 2).contiguous()
+
+    return halve
+
+
+TAGS = {"architectures": ["BertForTokenClassification"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "alter", "said"),
     [
         ({"problem_type": "regression"}, lambda tensors: None, "problem_type regression with 3 outputs"),
         ({"problem_type": "ranking"}, lambda tensors: None, "problem_type ranking"),
         ({}, without("pooler"), "pooler.weight"),
-        ({}, without("pooler.dense.bias"), "pooler.bias"),
+        ({}, without("pooler.dense.bias"), "bert.pooler.dense.bias"),
+        ({}, without("classifier.bias"), "classifier.bias"),
+        ({}, narrowed("classifier.weight", 1), "classifier.weight (3, 16), not (3, 32), hidden_size: 32"),
+        ({}, narrowed("classifier.bias", 0), "classifier.bias (1,), not (3,)"),
+        ({}, narrowed("bert.pooler.dense.weight", 0), "bert.pooler.dense.weight (16, 32), not (32, 32)"),
+        (TAGS, narrowed("classifier.bias", 0), "classifier.bias (1,), not (3,)"),
+        (TAGS, narrowed("classifier.weight", 1), "classifier.weight (3, 16), not (3, 32), hidden_size: 32"),
     ],
 )
 def test_a_head_that_is_not_read_is_left_out_with_the_reason(
@@ -309,9 +336,12 @@ def test_a_masked_head_with_its_own_matrix_is_left_out(
         if "word_emb" in name or "tok_emb" in name
     )
     name = f"{DECODERS[family]}.weight"
-    change(folder, lambda tensors: tensors.update({name: torch.ones(shape)}))
+    bias = {f"{DECODERS[family]}.bias": torch.ones(shape[0])} if family in ("bert", "roberta", "albert") else {}
+    change(folder, lambda tensors: tensors.update({name: torch.ones(shape), **bias}))
+    capsys.readouterr()
     opened = bundle.read(folder)
-    assert name in capsys.readouterr().err
+    (note,) = capsys.readouterr().err.splitlines()
+    assert name in note
     assert tied.has_head("masked") and not opened.has_head("masked") and not opened.has_head("pooler")
     encoder = {key for key in tied.tensors if key.startswith("encoder.")}
     assert encoder <= opened.tensors.keys() and all(torch.equal(opened.tensors[k], tied.tensors[k]) for k in encoder)
@@ -372,6 +402,20 @@ def test_answers_are_known_by_their_layer(
         assert task is not None and task["name"] == "answer"
     else:
         assert task is None and "3 outputs" in capsys.readouterr().err
+
+
+def test_answers_by_one_layer_more_are_left_out_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from public_settings import Kind
+
+    KINDS["answers"] = Kind("modernbert ForTokenClassification", ["a", "b"])
+    folder = publish("answers", tmp_path / "model")
+    del KINDS["answers"]
+    config = {**read_json(folder / "config.json"), "architectures": ["ModernBertForQuestionAnswering"]}
+    write_json(folder / "config.json", config)
+    assert bundle.read(folder).task is None
+    assert str(folder / "config.json") in capsys.readouterr().err
 
 
 def test_words_do_not_hold_the_blanks_that_a_marker_takes(tmp_path: Path) -> None:

@@ -300,6 +300,11 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
     assert tokenizer.token_to_id(word) in Tokenizer.from_pretrained(tmp_path).encode(f"x{word}x").input_ids, (
         "kept whole, also inside"
     )
+    write_json(tmp_path / "added_tokens.json", {"[DATE]": count, "covfefe": count + 1})
+    listed = {str(count + 1): {"content": "covfefe", "special": False, "normalized": True}}
+    write_json(tmp_path / "tokenizer_config.json", {"added_tokens_decoder": listed})  # a part of them
+    assert Tokenizer.from_pretrained(tmp_path).encode("covfefe [DATE]").input_ids[1:-1] == [count + 1, count]
+    write_json(tmp_path / "tokenizer_config.json", {})
     for wrong in ({"covfefe": count + 5}, {word: count}):
         write_json(tmp_path / "added_tokens.json", wrong)
         ((token, number),) = wrong.items()

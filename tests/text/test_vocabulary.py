@@ -164,3 +164,46 @@ def test_a_list_that_disagrees_with_the_file_that_is_read_is_said(
     assert Tokenizer.from_pretrained(tmp_path).tokens == TOKENS
     said = capsys.readouterr().err
     assert (f"{tmp_path / 'tokenizer.json'} is read" in said and note in said) if note else not said
+
+
+CAPITALS = ["The", "##S", "River", "A"]  # of BERT's cased vocabularies a third or more have capitals
+LOWER = [f"word{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("added", "settings", "tokens", "noted"),
+    [
+        (CAPITALS, None, ["The", "River", "[UNK]"], True),
+        (CAPITALS, {}, ["The", "River", "[UNK]"], True),
+        (CAPITALS, {"do_lower_case": None}, ["The", "River", "[UNK]"], True),
+        (CAPITALS, {"do_lower_case": True}, ["the", "river", "[UNK]"], False),
+        (CAPITALS, {"do_lower_case": False}, ["The", "River", "[UNK]"], False),
+        ([*LOWER, "COVID"], None, ["the", "river", "[UNK]"], True),  # put into a vocabulary of lower case
+        ([*LOWER, "COVID"], {"do_lower_case": False}, ["[UNK]", "[UNK]", "COVID"], False),
+        (["[unused1]", "[E1]", "ⅱ", "二"], None, ["the", "river", "[UNK]"], False),
+    ],
+)
+def test_the_case_of_a_list_without_settings(
+    added: list[str],
+    settings: dict[str, bool | None] | None,
+    tokens: list[str],
+    noted: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As the tokens tell; transformers takes every list without settings for one of lower case."""
+    (tmp_path / "vocab.txt").write_bytes(lines([*TOKENS, *added]))
+    if settings is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    ids = tokenizer.encode("The River COVID").input_ids[1:-1]
+    assert [tokenizer.id_to_token(number) for number in ids] == tokens
+    assert (str(tmp_path / "vocab.txt") in capsys.readouterr().err) == noted
+
+
+@pytest.mark.parametrize("line", ["{token} ", "{token}\t{number}", "{number} {token}", "{token}\t-3.1\r"])
+def test_more_than_tokens_on_each_line(line: str, tmp_path: Path) -> None:
+    listed = [line.format(token=token, number=number) for number, token in enumerate(TOKENS)]
+    (tmp_path / "vocab.txt").write_bytes(lines(listed))
+    with refused(tmp_path / "vocab.txt", repr(listed[0].rstrip("\r"))):
+        Tokenizer.from_pretrained(tmp_path)

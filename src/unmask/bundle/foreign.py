@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from unmask import files
-from unmask.bundle.weights import FILES, SINGLE_FILE, has_weights, list_some
+from unmask.bundle.weights import FILES, SINGLE_FILE, has_weights, list_some, load_pickle
 from unmask.errors import UserError
 from unmask.messages import message
 
@@ -44,6 +44,8 @@ _FORMATS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
         "a checkpoint of TensorFlow",
         ("with transformers 4 and TensorFlow:", _CONVERT, "then rename bert_config.json to config.json"),
     ),
+    (("zero_to_fp32.py",), "a checkpoint of DeepSpeed", ("$ python {source} {folder} {folder}",)),
+    (("pytorch_model_fsdp_*",), "a sharded checkpoint of FSDP", ("$ accelerate merge-weights {source} {folder}",)),
     (("saved_model.pb",), "a SavedModel of TensorFlow", (_EXPORTED,)),
     (("flax_model*.msgpack",), "weights of Flax", ("with transformers 4 and Flax:", _TENSORFLOW)),
     (("*.onnx", "onnx/*.onnx"), "a model in ONNX", (_EXPORTED,)),
@@ -77,6 +79,8 @@ def not_a_model(path: Path) -> UserError:
     for patterns, what, hints in () if inside else _FORMATS:
         names = sorted(str(file.relative_to(path)) for pattern in patterns for file in path.glob(pattern))
         if names := [name for name in names if not any(fnmatch(name, other) for other in _OF_TRAINING)]:
+            if _TORCH in hints:
+                load_pickle(path / names[0], "meta")  # raises where that line would fail
             return _error(
                 path,
                 message("{what}: {names}", message(what), list_some(names)),
@@ -110,7 +114,7 @@ def _line(hint: str, folder: Path, name: str) -> str:
     source, target = f"{folder / name}", f"{folder}-torch"
     if hint is _TORCH:
         return hint.format(source=source, target=str(folder / SINGLE_FILE))
-    if hint is _CONVERT:
+    if hint.startswith("$ "):
         return hint.format(source=re.sub(r"\.(?:index|meta|data-.*)$", "", source), folder=folder)
     path = folder / "config.json"
     names = files.read_object(path).get("architectures") if path.is_file() else None
@@ -160,11 +164,12 @@ def _of_adapter(path: Path, adapter: Mapping[str, Any]) -> UserError:
         labels = _labels(path)
         arguments = f"{base!r}, num_labels={labels}" if labels else f"{base!r}"
         merge = f"PeftModel.from_pretrained(M.from_pretrained({arguments}), {str(path)!r}).merge_and_unload()"
-        target = f"{path}-merged"
+        target, has_tokenizer = f"{path}-merged", any((path / name).is_file() for name in _TOKENIZER)
+        tokenizer = str(path) if has_tokenizer else base
         hint = [
             message("merge it into its base and save the whole model, with the tokenizer:"),
             f'python -c "from transformers import {name} as M, AutoTokenizer as T; from peft import PeftModel; '
-            f'{merge}.save_pretrained({target!r}); T.from_pretrained({str(path)!r}).save_pretrained({target!r})"',
+            f'{merge}.save_pretrained({target!r}); T.from_pretrained({tokenizer!r}).save_pretrained({target!r})"',
         ]
     return UserError(
         "{folder} is an adapter ({kind}) for {base}, not a whole model", path, kind, base, allowed=ALLOWED, hint=hint

@@ -31,6 +31,7 @@ _COUNTERS = (".position_ids", ".token_type_ids")  # no weights: 0, 1, 2, ... and
 _WRAPPER = re.compile(
     r"(?:^|(?<=\.))(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
+_ADAPTER = re.compile(r"\.(?:base_layer|lora_\w+|ia3_l)\.")  # of peft, around a weight or beside it
 _SHAPING = (  # settings that are sizes of weights
     *("vocab_size", "max_position_embeddings", "type_vocab_size", "embedding_size"),
     *("hidden_size", "intermediate_size"),
@@ -58,12 +59,21 @@ def by_family_names(tensors: Mapping[str, Tensor], config: EncoderConfig, where:
     Raises UserError where they are those of another family or of several encoders.
     """
     family = FAMILIES[config.family]
+    if adapter := [name for name in tensors if _ADAPTER.search(name)]:
+        raise UserError(
+            "{folder} contains an adapter that is not merged into the weights",
+            where.parent,
+            given=list_some(adapter, 3),
+            hint="merge it and save the whole model: model.merge_and_unload().save_pretrained(FOLDER)",
+        )
     start, inner = f"{family.prefix}.", _inner_names(family, config.num_blocks)
     plain = {name: _plain(name) for name, t in tensors.items() if not name.endswith(_COUNTERS) or t.is_floating_point()}
     chosen = _encoder_prefix(list(plain.values()), inner, family, where)
     native = chosen == start or chosen.endswith(f".{start}")
     outer = chosen.removesuffix(start) if native else chosen
-    parts = {name.partition(".")[0] for name in inner}
+    rows = (row for table in (family.names, family.other_names) for row in table.values())
+    listed = (name for row in rows for name in ((row,) if isinstance(row, str) else row))
+    parts = {name.removeprefix(start).partition(".")[0] for name in listed if name.startswith(start)}
     file_names: dict[str, str] = {}
     outside = []
     for name, new in plain.items():

@@ -14,7 +14,7 @@ from unmask.bundle.foreign import ADAPTER, not_a_model
 from unmask.bundle.layout import encoder_config, from_public
 from unmask.bundle.names import by_family_names, check_encoder, family_of, layer_count
 from unmask.bundle.public_heads import head_schema
-from unmask.bundle.sentence_transformers import embed_task, read_sentence
+from unmask.bundle.sentence_transformers import SETTINGS, embed_task, read_sentence
 from unmask.bundle.weights import check_numbers, has_weights, list_some, read_tensors
 from unmask.errors import UserError
 from unmask.messages import message
@@ -39,7 +39,11 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     if (inside / ADAPTER).is_file():
         console.note("{path} is not used: the weights beside it are read as they are", inside / ADAPTER)
     public = _with_model_type(files.read_object(where), where)
-    config = encoder_config(public, where)
+    try:
+        config = encoder_config(public, where)
+    except UserError:
+        _check_model_type(str(public["model_type"]), where)  # of another family its keys are missing
+        raise
     if "auto_map" in public:
         console.note("{where}: code of its own (auto_map) is not run", where)
     tokenizer = Tokenizer.from_pretrained(inside)
@@ -63,6 +67,14 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     task = head_schema(public, architecture, tensors, config, where) or embed_task(
         sentence, config.max_position_embeddings
     )
+    if prompt := sentence.get("prompt"):
+        console.note(
+            "{path}: {prompt!r} is put before each text"
+            if task and task["name"] == "embed"
+            else "{path}: {prompt!r} is put before texts for vectors alone: with this head, write it in them",
+            folder / SETTINGS,
+            prompt,
+        )
     lineage = {"kind": "public", **origin, "model_type": public["model_type"], "architecture": architecture or None}
     return Bundle(inside, config, tokenizer, tensors, task, lineage=[lineage])
 
@@ -79,6 +91,19 @@ def _with_model_type(public: dict[str, Any], where: Path) -> dict[str, Any]:
     model_type = family.model_types[0]
     console.note("{where} has no model_type: read as {model_type}, as the weights are named", where, model_type)
     return {**public, "model_type": model_type}
+
+
+def _check_model_type(model_type: str, where: Path) -> None:
+    """Raises UserError where the weights are named as those of another family."""
+    family = family_of(read_tensors(where.parent, "meta"))
+    known = any(model_type in one.model_types for one in FAMILIES.values())
+    if family is not None and known and model_type not in family.model_types:
+        raise UserError(
+            "{where}: its model_type does not fit the names of the weights",
+            where,
+            given=f"model_type {model_type}",
+            hint=message("model_type in config.json: {types}", " / ".join(family.model_types)),
+        )
 
 
 def _tensors(
@@ -117,12 +142,11 @@ def _without_copies(tensors: dict[str, Tensor], family: Family, folder: Path) ->
     place. tensors: by the names of the family's table."""
     masked = {name: str(theirs) for name, theirs in {**family.names, **family.sequence_names}.items()}
     bias, pooler = masked["masked.bias"], f"{family.other_names.get('pooler')}."
+    differs = False
     if (copy := f"{family.decoder}.bias") != bias and copy in tensors:
         again, first = tensors.pop(copy), tensors.get(bias)
-        # transformers computes with the copy
-        if first is not None and not (again.is_meta or torch.equal(again, first)):
-            console.note("{folder}: {copy} is read, not {name}, which differs", folder, copy, bias)
-        tensors[bias] = again
+        differs = first is not None and not (again.is_meta or torch.equal(again, first))
+        tensors[bias] = again  # transformers computes with the copy
     classifies = any(f"{name}.weight" in tensors for name in ("classifier", "classifier.out_proj"))
     dropped: list[str] = []
     table = tensors.get(masked["encoder.embeddings.token.weight"])
@@ -140,4 +164,6 @@ def _without_copies(tensors: dict[str, Tensor], family: Family, folder: Path) ->
         if unused := [name for name in tensors if name.startswith(pooler)]:
             console.note("{count:,} weights that are not used: {unused}", len(unused), list_some(unused))
         dropped += unused
+    if differs and bias not in dropped:
+        console.note("{folder}: {copy} is read, not {name}, which differs", folder, copy, bias)
     return {name: tensor for name, tensor in tensors.items() if name not in dropped}

@@ -16,6 +16,7 @@ from unmask.bundle.sentence_transformers import SETTINGS
 from unmask.bundle.weights import list_some
 from unmask.data.rows.schemes import OUTSIDE, read_outputs
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.mlm_head import MLMHead
@@ -51,10 +52,14 @@ def head_schema(
     if weight is None:
         console.note("{where} names a head ({architecture}) without weights: head ignored", where, architecture)
         return None
+    shapes = {f"{_LAYERS[kind]}.weight": (len(weight), config.hidden_size), f"{_LAYERS[kind]}.bias": (len(weight),)}
+    if wrong := [n for n, shape in shapes.items() if n not in tensors or tuple(tensors[n].shape) != shape]:
+        names = list_some(_misfit(name, shapes[name], tensors, config) for name in wrong)
+        return _left_out(where, message("missing or of another size: {names}", names))
     length = _max_length(config, where)
     if kind == _ANSWERS:
-        if FAMILIES[config.family].head.use_before_tagging:  # a head for answers with one layer more is not read
-            return None
+        if FAMILIES[config.family].head.use_before_tagging:
+            return _left_out(where, message("a head for answers with one layer more is not read"))
         if len(weight) != 2:
             return _left_out(where, f"{len(weight)} outputs for the start and the end of answers")
         # nothing says whether it learnt that there may be no answer
@@ -79,11 +84,23 @@ def _drop_incomplete(tensors: dict[str, Tensor], config: EncoderConfig, where: P
         shapes = {f"{prefix}.{name}": tensor.shape for name, tensor in module.state_dict().items()}
         wrong = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
         if own and wrong:
-            console.note(
-                "{where}: {head} left out: missing or of another size: {names}", where, prefix, list_some(wrong)
-            )
+            names = list_some(_misfit(name, shapes[name], tensors, config) for name in wrong)
+            console.note("{where}: {head} left out: missing or of another size: {names}", where, prefix, names)
             for name in own:
                 del tensors[name]
+
+
+def _misfit(name: str, shape: Sequence[int], tensors: Mapping[str, Tensor], config: EncoderConfig) -> str:
+    """A weight of a head as the file names it, with its size where that is not `shape`, and the keys of config.json
+    that decide."""
+    family = FAMILIES[config.family]
+    public = dict(family.parameter_names(tensors, config.num_blocks, public=False)).get(name, [name])[0]
+    if name not in tensors:
+        return public
+    size = tuple(tensors[name].shape)
+    values = {family.sizes[key]: getattr(config, key) for key in ("vocab_size", "hidden_size")}
+    keys = [f"{key}: {value}" for key, value in values.items() if value in shape and value not in size]
+    return ", ".join([f"{public} {size}, not {tuple(shape)}", *keys])
 
 
 def _kind_of_weights(

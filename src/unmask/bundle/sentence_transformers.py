@@ -87,7 +87,9 @@ def _network(folder: Path) -> dict[str, Any]:
                 f"{path}: {key} cannot be used", given=values[key], allowed=" or ".join(map(str, allowed)) or "null"
             )
     lengths = values.get("max_seq_length"), _read(folder / "tokenizer_config.json").get("model_max_length")
-    longest = next((length for length in lengths if type(length) is int and length >= 8), None)
+    longest = next((length for length in lengths if type(length) is int), None)
+    if longest is not None and longest < 8:
+        raise UserError(f"{path}: max_seq_length cannot be used", given=longest, allowed="8 or more")
     return {"max_length": longest, "lowercase": values.get("do_lower_case") is True}
 
 
@@ -103,8 +105,6 @@ def _settings(path: Path, include_prompt: bool, folder: Path) -> dict[str, Any]:
             f"{path}: a default prompt that pooling leaves out cannot be used",
             given=f"default_prompt_name {default}, and include_prompt false of the pooling",
         )
-    if prompt:
-        console.note("{path}: {prompt!r} is put before each text", path, prompt)
     if others := [f"{name} {text!r}" for name, text in prompts.items() if text and name != default]:
         console.note("{path}: other prompts must be in the texts: {prompts}", path, ", ".join(others))
     similarity, dimension = values.get("similarity_fn_name") or "cosine", values.get("truncate_dim")
@@ -130,7 +130,9 @@ def _pooling(path: Path) -> dict[str, Any]:
     ours = [name for name, theirs in POOLINGS.items() if (modes or [POOLINGS["mean"]]) == [theirs]]
     if not ours:
         raise UserError(
-            f"{path}: this pooling cannot be read", given=list_some(modes), allowed=", ".join(POOLINGS.values())
+            f"{path}: this pooling cannot be read",
+            given=list_some(modes),
+            allowed=f"one of {', '.join(POOLINGS.values())}",
         )
     return {"pooling": ours[0], "include_prompt": settings.get("include_prompt") is not False}
 

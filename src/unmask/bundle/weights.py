@@ -81,9 +81,9 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
-    files.refuse_pointer(path)
     if path.suffix != ".safetensors":
         return _read_pickle(path, device)
+    files.refuse_pointer(path)
     try:
         return {name: tensor.to(device) for name, tensor in load_file(path).items()}
     except SafetensorError as error:
@@ -92,20 +92,30 @@ def _read(path: Path, device: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _read_pickle(path: Path, device: str) -> dict[str, Tensor]:
-    """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
+def load_pickle(path: Path, device: str) -> Any:
+    """What torch.save wrote. weights_only lets nothing but tensors and plain values be made. Raises UserError where
+    there is more, or the file is damaged."""
+    files.refuse_pointer(path)
     try:  # before torch 1.6 it was no archive, which cannot be mapped
         mapped = zipfile.is_zipfile(path)
         with warnings.catch_warnings(action="ignore"):
-            table: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
+            return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
         # only the name: its other words say how to run the code all the same
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UserError(
             f"{path} is refused: it is damaged, or contains more than weights, which could run code",
             given=named[1] if named else None,
-            hint="look for a model.safetensors of the same model",
+            hint=[
+                "look for a model.safetensors of the same model",
+                "or save it anew where it was made: model.save_pretrained(FOLDER)",
+            ],
         ) from None
+
+
+def _read_pickle(path: Path, device: str) -> dict[str, Tensor]:
+    """The table of tensors that torch.save wrote."""
+    table = load_pickle(path, device)
     if not isinstance(table, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in table.items()
     ):

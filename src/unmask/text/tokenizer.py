@@ -163,7 +163,12 @@ class Tokenizer:
             raise UserError(
                 f"{path} contains no tokenizer",
                 allowed=layout.SUPPORTED_FILES,
-                hint=[f"unmask tokenizer train FILES --output {path}", convert],
+                hint=[
+                    "copy the tokenizer of this model as well"
+                    if (path / "config.json").is_file()
+                    else f"unmask tokenizer train FILES --output {path}",
+                    convert,
+                ],
             )
         config = specials.read_config_files(file)
         tokenizer = cls(layout.read_description(file, config), str(file), config)

@@ -35,6 +35,7 @@ _CONFIGURED: dict[
     **dict.fromkeys(("ElectraTokenizer", "electra"), ("normalizer", "BertNormalizer", _OF_BERT)),
     **dict.fromkeys(("RobertaTokenizer", "roberta"), ("pre_tokenizer", "ByteLevel", _OF_ROBERTA)),
 }
+_FEW_CAPITALS = 0.1  # of the tokens that have letters of two cases: BERT's cased vocabularies have a third or more
 SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with its own library and save it as tokenizer.json"
 
@@ -153,9 +154,12 @@ def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
         backend.add_tokens(new)
     for number, facts in listed.items():
         token = facts["content"]
-        if (known[token]["id"] if backend is None else backend.token_to_id(token)) != number:
-            given = f"{token!r} as {number}"
-            raise UserError(f"{file}: the tokens added to it do not follow its vocabulary", given=given)
+        place = known[token]["id"] if backend is None else backend.token_to_id(token)
+        if place != number:
+            given, allowed = f"{token!r} as {number}", f"{token!r} as {place}, or the tokens before it as well"
+            raise UserError(
+                f"{file}: the tokens added to it do not follow its vocabulary", given=given, allowed=allowed
+            )
     return description if backend is None else serialise(backend)
 
 
@@ -164,9 +168,9 @@ def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[st
     path, older = file.with_name(specials.CONFIG), file.with_name("added_tokens.json")
     try:
         added = {int(number): facts for number, facts in config.get("added_tokens_decoder", {}).items()}
-        if not added and older.is_file():
+        if older.is_file():
             path = older
-            added = {int(number): {"content": token} for token, number in read_object(path).items()}
+            added = {int(number): {"content": token} for token, number in read_object(path).items()} | added
         if all(isinstance(facts["content"], str) for facts in added.values()):
             return added
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -196,11 +200,28 @@ def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     tokens = read_tokens(file, _added_tokens(file, config))
     numbers = {token: number for number, token in enumerate(tokens)}
     names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
-    cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
     settings = {name: config[name] for name in alike if name in config}
-    settings["lowercase"] = config.get("do_lower_case", not cased)
+    settings["lowercase"] = config.get("do_lower_case")
+    if settings["lowercase"] is None:
+        settings["lowercase"] = _is_lowercase([token for token in tokens if token not in names], file)
     return tokenizer_json(tokens, from_mapping(TokenizerConfig, settings, str(file.with_name(specials.CONFIG))), names)
+
+
+def _is_lowercase(tokens: Sequence[str], file: Path) -> bool:
+    """Whether a vocabulary is of texts in lower case, as the tokens tell where no file beside them does: transformers
+    then takes every one for that. A few tokens with capitals are those that somebody put into a vocabulary later."""
+    capitals = sum(token != token.lower() for token in tokens if token[:1] != "[")
+    lowercase = capitals <= _FEW_CAPITALS * sum(token.lower() != token.upper() for token in tokens)
+    if capitals:
+        console.note(
+            "{path}: read as lower case (no do_lower_case): no text has its {count:,} tokens with capitals"
+            if lowercase
+            else "{path}: read as cased (no do_lower_case; transformers: lower case): {count:,} tokens with capitals",
+            file,
+            capitals,
+        )
+    return lowercase
 
 
 def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:

@@ -26,6 +26,13 @@ def read_tokens(file: Path, added: Iterable[int] = ()) -> list[str]:
         if opened.read(len(_MARK)) == _MARK:
             console.note("{path}: byte order mark at the beginning left out", file)
     lines = _BREAK.split(text.removesuffix("\n").removesuffix("\r"))
+    if all(any(map(str.isspace, line)) for line in lines):
+        raise UserError(
+            "{path}: there is more than a token on each line",
+            file,
+            given=repr(lines[0][:40]),
+            allowed="a token on each line",
+        )
     count = next((n for n in range(len(lines), 0, -1) if lines[n - 1]), 0)
     if "" in lines[:count]:
         line = lines.index("") + 1
