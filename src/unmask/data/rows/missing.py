@@ -5,7 +5,7 @@ The option `missing_labels` names them; else they are detected from all values o
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from unmask.advice import advise, option, to_change
@@ -41,8 +41,8 @@ def without_missing(
 ) -> Records:
     """The records without the rows of which a label is missing, which are counted in a note.
 
-    written: the different labels of a row, `plain`, "" for an empty cell. kind: None for records that have no other cells than 0 and 1. Raises UserError
-    where it cannot be told whether a value is a label, and where no row is left.
+    written: the different labels of a row, `plain`, "" for an empty cell. kind: None for records that have no other
+    cells than 0 and 1. Raises UserError where it cannot be told whether a value is a label, and where no row is left.
     """
     labels = [written(row) for row in records.rows]
     counts = Counter(label for some in labels for label in some)

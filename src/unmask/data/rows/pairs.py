@@ -50,7 +50,7 @@ def with_scores(records: Records, column: str, log: ReadLog) -> tuple[Records, s
         text = "{source}: all pairs have {column}={value} and are read as pairs that belong together"
         log.note(text, records.source, column, excerpt(values[0]))
         return records, None
-    elif {str(value).strip() for value in values} == {*"012"} and not _are_of_nli(records, values):
+    if {str(value).strip() for value in values} == {*"012"} and not _are_of_nli(records, values):
         log.note("{source}: 0, 1 and 2 are read as scores, not as the classes of NLI", records.source)
     if values and None not in flags and not _are_of_nli(records, values):
         records = with_cells(records, column, lambda _, value: value if (bit := flag(value)) is None else float(bit))
