@@ -148,3 +148,21 @@ def test_no_numpy_is_imported(tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", code, "data", "check", "--train", str(tmp_path / "a.csv")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize("labels", [["entailment", "neutral"], ["0", "2"], ["contradiction", "not_entailment"]])
+def test_pairs_with_classes_are_refused_as_by_training(command, tmp_path: Path, labels: list[str]) -> None:
+    path = tmp_path / "nli.csv"
+    path.write_text("premise,hypothesis,label\n" + "".join(f"{one} a,{one} b,{one}\n" for one in labels))
+    done = command("data", "check", "--train", path, "--task", "embed")
+    assert done.code == 1 and str(path) in done.err and all(one in done.err for one in labels)
+    assert command("data", "check", "--train", path).code == 0, "classify learns them"
+
+
+def test_a_test_file_is_read_by_what_was_detected_in_train(command, tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("text,labels\nrain,0|2\nsun,1\nsnow,0|1\nhail,2\n")
+    test.write_text("text,labels\nfog,0\nwind,1\n")
+    done = command("data", "check", "--train", train, "--test", test, "--task", "multilabel", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["parts"]["test"]["labels"] == {"0": 1, "1": 1}

@@ -102,7 +102,7 @@ def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_pat
 
 
 def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Path, tmp_path: Path) -> None:
-    content = {"multilabel": '{"text": "x", "label": {"a": 1}}', "regress": '{"text": "x", "label": "good"}'}[kind]
+    content = {"multilabel": '{"text": "x", "label": {"a": 0.5}}', "regress": '{"text": "x", "label": "good"}'}[kind]
     path = tmp_path / "bad.jsonl"
     path.write_text(content + "\n")
     done = command(

@@ -82,10 +82,11 @@ def check_data(
 
     The exit status is 1 if there are any. Texts are compared after NFKC, in lower case, with white space collapsed.
     """
+    from unmask.data.rows.check import check_pairs
     from unmask.data.rows.example import READS
     from unmask.data.rows.missing import for_labels
     from unmask.data.rows.options import ReadOptions
-    from unmask.data.rows.read import read_rows
+    from unmask.data.rows.read import options_like, read_rows
     from unmask.evaluate.datacheck import check_data
 
     if (kind := READS.get(task)) is None:
@@ -93,11 +94,16 @@ def check_data(
 
         kind = task_of(task).reads  # its error says which tasks there are
     files = {"dev": dev, "test": test}
-    options, rows = ReadOptions(**reading), {"train": read_rows(train, ReadOptions(**reading), kind)}
+    rows = {"train": read_rows(train, ReadOptions(**reading), kind)}
+    options, detected = options_like(ReadOptions(**reading), rows["train"])
     heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
-    rows |= {name: read_rows(path, heldout, kind) for name, path in files.items() if path is not None}
+    for name, path in files.items():
+        if path is not None:
+            rows[name] = read_rows(path, heldout, kind, "test" if name == "test" else "train", detected)
     for part in rows.values():
         console.notes(part.notes)
+        if kind == "pairs" and any(one.pair is not None for one in part.examples):
+            check_pairs(part.examples)
     notes = {name: part.notes for name, part in rows.items()}
     named = {value for name, value in reading.items() if name.endswith("_column") and isinstance(value, str)}
     found = check_data({name: part.examples for name, part in rows.items()}, named, notes)

@@ -45,6 +45,7 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
         rows = _csv_rows(name, lines, delimiter, log)
     begin, columns = next(rows, (0, []))
     header = [column.strip() for column in columns]
+    names = sorted(column.casefold() for column in header)
     twice = next((column for column, times in Counter(header).items() if times > 1 and column), None)
     if twice is not None:
         what = f"{name}, line {begin:,}: two columns are called {twice!r}"
@@ -57,13 +58,21 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
             title = message("line {line:,} is read as the header: remove it if it is a title or a comment", begin)
             hint = title if len(header) == 1 else None
             log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed, hint=hint))
-        elif len(header) > 1 and header[0] in fields[0] and [field.strip("\ufeff \t") for field in fields] == header:
+        elif len(header) > 1 and fields[0].strip("\ufeff \t").casefold() in names and _names(fields) == names:
+            if _names(fields[:1]) != [header[0].casefold()]:
+                what = f"{name}, line {number:,}: a header with the columns in another order"
+                raise UserError(what, given=", ".join(fields), allowed=", ".join(header), hint="read the files apart")
             again.append(number)
         else:
             yield number, dict(zip(header, fields, strict=True))
     if again:
         text = "{name}: the header occurs {count:,} more times and is skipped there (the first: line {line:,})"
         log.note(text, name, len(again), again[0])
+
+
+def _names(fields: Sequence[str]) -> list[str]:
+    """The names that fields are as a header, sorted."""
+    return sorted(field.strip("\ufeff \t").casefold() for field in fields)
 
 
 def find_delimiter(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> tuple[Lines, str]:

@@ -14,11 +14,12 @@ from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import RowKind
 from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.read import options_like
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks import task_of
 from unmask.train.budget import Budget
-from unmask.train.rows import RowReader, options_like
+from unmask.train.rows import RowReader
 
 READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read

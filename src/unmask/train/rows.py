@@ -7,14 +7,13 @@ from typing import Any, Literal
 
 from unmask import files
 from unmask.advice import advise, setting
-from unmask.config import changed
 from unmask.data.rows import leaks
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.leaks import Finding, without_rows
 from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
-from unmask.data.rows.read import Rows, read_rows
+from unmask.data.rows.read import Rows, options_like, read_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
@@ -87,14 +86,6 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: Row
         _, dev = split(dev, data.max_dev_rows / len(dev), seed + 2, sample=True)
     sums = {name: one.sha256 for name, one in rows.items()}
     return PreparedRows(train, with_known_labels(dev), test, options, sums, notes, checked)
-
-
-def options_like(options: ReadOptions, train: Rows) -> tuple[ReadOptions, frozenset[str]]:
-    """How to read other rows as the training rows, and which of these settings were detected in those: the columns, the
-    separator of labels, and plain tags, which may look like those of another scheme where they are few."""
-    detected = {name: value for name, value in train.resolved.items() if name not in options.changed}
-    detected |= {"scheme": "plain"} if train.scheme == "plain" else {}
-    return changed(options, **detected), frozenset(detected)
 
 
 def test_file(data: RowsConfig, run: Path) -> Path | None:

@@ -186,3 +186,19 @@ def test_spans(tmp_path: Path, cell: str, name: str) -> None:
             [(0, 3, "PER")],
             [],
         ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (('"[\\"a\\"]"', '"[\\"a\\", \\"b\\"]"'), [("a",), ("a", "b")]),  # JSON of JSON
+        (("{a}", '{b,"so sad"}'), [("a",), ("b", "so sad")]),  # an array of PostgreSQL
+        (("Food, drink", "Travel", "Food, drink|Travel"), [("Food, drink",), ("Travel",), ("Food, drink", "Travel")]),
+        (("a;b", "b", "a, x;b", "a, x"), [("a", "b"), ("b",), ("a, x", "b"), ("a, x",)]),
+    ],
+)
+def test_several_labels_in_a_cell(tmp_path: Path, cells: tuple[str, ...], labels: list[tuple[str, ...]]) -> None:
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "labels"), *((f"text {n}", cell) for n, cell in enumerate(cells))])
+    assert [example.target for example in examples_of(path, "labels")] == labels

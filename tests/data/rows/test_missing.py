@@ -143,3 +143,54 @@ def test_a_model_says_what_is_missing(tmp_path: Path) -> None:
     assert labels(table(tmp_path, ["-", "-", "x"]), **for_labels(ReadOptions(), {"-", "x"}).changed) == ["-", "-", "x"]
     assert for_labels(ReadOptions(missing_labels="x"), {"a"}).missing_labels == "x"
     assert for_labels(ReadOptions(), ()) == ReadOptions() and not any("," in marker for marker in MARKERS)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_cell_is_as_missing_as_nan(tmp_path: Path, empty: str) -> None:
+    path = table(tmp_path, ["good", empty, "bad", empty])
+    rows = rows_of(path)
+    assert [example.label for example in rows.examples] == ["good", "bad"]
+    assert "2 rows" in rows.notes[0] and "'' (2)" in rows.notes[0] and "missing_labels" not in rows.notes[0]
+    assert labels(path, missing_labels="") == labels(path, missing_labels="x") == ["good", "bad"]
+    with refused(table(tmp_path, [empty, empty]), "'' (2)"):
+        labels(path)
+    numbers = table(tmp_path, ["1.5", empty, "-1"])
+    assert [example.number for example in examples_of(numbers, "number")] == [1.5, -1]
+    several = examples_of(table(tmp_path, ["a|b", empty, "-", "b"]), "labels")
+    assert [example.target for example in several] == [("a", "b"), (), ("b",)], "an empty cell holds no label"
+
+
+def test_empty_scores_and_empty_values_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("text_a,text_b,score\na,b,0.5\nc,d,\ne,f,1\n")
+    assert [example.number for example in examples_of(path, "pairs")] == [0.5, 1]
+    path.write_text("text_a,text_b,score\na,b,\nc,d,\n")
+    assert [example.target for example in examples_of(path, "pairs")] == [None, None], "pairs that belong together"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": "x", "label": one}) + "\n" for one in ("a", None, [], "", ["b"])))
+    assert labels(rows) == ["a", "b"]
+    rows.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
+    with refused(f"{rows}, line 2", "'label'"):
+        labels(rows)
+
+
+@pytest.mark.parametrize("kind", ["label", "labels", "number", "pairs"])
+@pytest.mark.parametrize("value", ["-1", "-1.0", "-100"])
+def test_labels_that_a_data_set_hides(tmp_path: Path, value: str, kind: RowKind) -> None:
+    path = tmp_path / "test.csv"
+    path.write_text("text_a,text_b,label\n" + f"a,b,{value}\n" * 3)
+    with refused(path, "(3)", "missing_labels=''"):
+        examples_of(path, kind)
+    assert len(examples_of(path, kind, missing_labels="")) == 3
+
+
+@pytest.mark.parametrize("values", [["+1", "-1"], ["+1", "-1", "0"], ["-1", "+1", "+1"]])
+def test_minus_one_beside_plus_one_is_a_label(tmp_path: Path, values: list[str]) -> None:
+    rows = rows_of(table(tmp_path, values))
+    assert [example.label for example in rows.examples] == values and not rows.notes
+
+
+def test_a_model_of_minus_one_with_a_point(tmp_path: Path) -> None:
+    options = for_labels(ReadOptions(), ["-1.0", "0.0", "1.0"])
+    path = table(tmp_path, ["-1.0", "0.0", "nan"])
+    assert labels(path, missing_labels=options.missing_labels) == ["-1.0", "0.0"]

@@ -150,3 +150,51 @@ def test_a_file_without_the_columns_of_the_model(tmp_path: Path) -> None:
     options = ReadOptions(label_columns=NAMES)
     with refused("rows.csv has no column 'toxic'"):
         read_rows(path, options, "labels", "test", ("label_columns",))
+
+
+OBJECTS = [{"toxic": 0, "insult": 1}, {"toxic": 1, "insult": 1}, {"toxic": 0, "insult": 0}]
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps, lambda one: json.dumps({key: bool(x) for key, x in one.items()})])
+def test_objects_of_bits(tmp_path: Path, write: Any) -> None:
+    path = tmp_path / "rows.csv"
+    lines = [f'text {n},"{write(one).replace(chr(34), chr(34) * 2)}"\n' for n, one in enumerate(OBJECTS)]
+    path.write_text("text,labels\n" + "".join(lines))
+    rows = rows_of(path, "labels")
+    assert [example.target for example in rows.examples] == [("insult",), ("insult", "toxic"), ()]
+    assert "'labels'" in rows.notes[-1]
+    with refused(f"{path}, line 3", "insult"):
+        examples_of(path, label_column="labels")
+    path.write_text("text,labels\n" + lines[0] * 2)
+    assert [example.label for example in examples_of(path, label_column="labels")] == ["insult"] * 2
+
+
+@pytest.mark.parametrize("value", [{"toxic": 0.9}, {"label": "x", "score": 1}, {"a": {"b": 1}}])
+def test_other_objects_are_no_labels(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": "a", "label": value}))
+    with refused(f"{path}, line 1", "'label'", "a|b"):
+        examples_of(path, "labels")
+
+
+@pytest.mark.parametrize("form", ["{}{}{}", "tensor([{}, {}, {}])", "tensor([{}., {}., {}.], dtype=torch.float64)"])
+def test_other_ways_to_write_bits(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,labels\n" + "".join(f'{text},"{form.format(*bits)}"\n' for text, bits in ROWS))
+    assert [example.target for example in examples_of(path, "labels", label_columns=NAMES)] == LABELS
+    with refused(path, "'labels'", "3 "):
+        examples_of(path, "labels", label_columns="x,y")
+
+
+@pytest.mark.parametrize(("yes", "no"), [("t", "f"), ("Y", "N"), ("T", "F")])
+def test_letters_for_yes_and_no(tmp_path: Path, yes: str, no: str) -> None:
+    path = columns(tmp_path, yes, no)
+    assert [example.target for example in examples_of(path, "labels", label_columns=NAMES)] == LABELS
+
+
+@pytest.mark.parametrize("values", [["0", "1"], ["1", "1"], ["0"]])
+def test_rows_like_those_of_training_may_all_have_one_label(tmp_path: Path, values: list[str]) -> None:
+    path = tmp_path / "test.csv"
+    path.write_text("text,labels\n" + "".join(f"a,{value}\n" for value in values))
+    rows = read_rows(path, ReadOptions(label_column="labels", label_separator="|"), "labels", "test", {"label_column"})
+    assert [example.target for example in rows.examples] == [(value,) for value in values]

@@ -89,3 +89,22 @@ def test_many_such_columns_are_shortened(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"text": "a", "label": "x", **{f"c{n}": n for n in range(40)}}))
     assert rows_of(path).notes[0].endswith("c6, c7, ...")
+
+
+@pytest.mark.parametrize("values", ["0 1 2", "1 0", "2 2 0"])
+@pytest.mark.parametrize("names", ["premise,hypothesis", "Premise,Hypothesis", "前提,假设"])
+def test_numbers_of_nli_are_classes(tmp_path: Path, values: str, names: str) -> None:
+    path = tmp_path / "rows.csv"
+    lines = [f"a {n},b {n},{value}" for n, value in enumerate(values.split())]
+    path.write_text("\n".join([f"{names},label", *lines]), encoding="utf-8")
+    with refused(path, *values.split(), "task classify"):
+        check_pairs(examples_of(path, "pairs"))
+    path.write_text(path.read_text(encoding="utf-8").replace("a 0,b 0,", "a 0,b 0,0.5\na,b,"), encoding="utf-8")
+    assert examples_of(path, "pairs")[0].number == 0.5, "scores"
+
+
+def test_scores_that_may_be_classes_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("sentence1,sentence2,label\na,b,0\nc,d,1\ne,f,2\n")
+    rows = rows_of(path, "pairs")
+    assert [example.number for example in rows.examples] == [0, 1, 2] and "NLI" in rows.notes[-1]

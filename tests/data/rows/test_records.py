@@ -246,7 +246,7 @@ class TestDoccano:
         assert [(e.id, e.label) for e in examples_of(write(tmp_path, "a.jsonl", lines))] == [("3", "x")]
         path = write(tmp_path, "b.jsonl", json.dumps(rows[1]))
         assert [e.text for e in examples_of(path, use="predict")] == ["b"]
-        with refused(f"{path}, line 1", "column 'label'"):
+        with refused(path, "'' (1)"):
             examples_of(path)
         path = write(tmp_path, "c.jsonl", json.dumps({"text": "a", "label": ["x", "y"]}))
         with refused(f"{path}, line 1", "'label'", "--task multilabel"):

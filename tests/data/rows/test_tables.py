@@ -185,9 +185,15 @@ class TestFaults:
     def test_a_missing_label_matters_only_where_labels_are_needed(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,x\nb,\n")
         assert [e.text for e in examples_of(path, use="predict")] == ["a", "b"]
-        with refused(f"{path}, line 3", "column 'label'"):
-            examples_of(path)
-        assert [e.text for e in examples_of(path, on_error="skip")] == ["a"]
+        assert [e.text for e in examples_of(path)] == ["a"]
+
+    @pytest.mark.parametrize("again", ["Text,Label", "text, label", "TEXT,LABEL"])
+    def test_a_header_that_is_repeated_in_other_letters(self, tmp_path: Path, again: str) -> None:
+        path = write(tmp_path, "a.csv", f"text,label\na,x\n{again}\nb,y\ntext,z\n")
+        assert [(e.text, e.label) for e in examples_of(path)] == [("a", "x"), ("b", "y"), ("text", "z")]
+        swapped = write(tmp_path, "b.csv", f"text,label\na,x\n{','.join(again.split(',')[::-1])}\ny,b\n")
+        with refused(f"{swapped}, line 3", "text, label"):
+            examples_of(swapped)
 
     def test_a_quote_that_swallows_the_file_is_found_where_it_begins(self, tmp_path: Path) -> None:
         rows = "".join(f"text {number},1\n" for number in range(3 * MAX_FIELD_LINES))

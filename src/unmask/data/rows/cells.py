@@ -4,10 +4,13 @@
 """
 
 import ast
+import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +18,16 @@ from unmask.data.rows.columns import Records, excerpt
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
-_CALLS = "array list tuple set frozenset Index Series str_ int32 int64 float32 float64 bool_".split()  # np.str_('a')
+_CALLS = (
+    "array tensor list tuple set frozenset Index Series str_ int32 int64 float32 float64 bool_".split()
+)  # np.str_('a')
 _NAMES = {"true": True, "false": False, "null": None, "nan": math.nan, "NaN": math.nan, "NA": None}
 _OPENS = re.compile(rf"[\[({{]|(?:np\.|numpy\.)?(?:{'|'.join(_CALLS)})\(")
 _CALL = re.compile(rf"(?:\w+\.)*(?:{'|'.join(_CALLS)})")
 _LIKE = re.compile(r"[\[({]\s*u?['\"]")  # a list of texts, whole or not
-_BARE = re.compile(r"\[([^\[\]{}'\"]*)\]|\{([^\[\]{}'\"]*)\}")  # lists of words without quotes, as databases write them
+_BARE = re.compile(
+    r"\[([^\[\]{}'\"]*)\]|\{([^\[\]{}']*)\}"
+)  # lists of words, most without quotes, as databases write them
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>u?'(?:[^'\\]|\\.)*'|u?"(?:[^"\\]|\\.)*")|(?P<word>[^\s\[\](){},:='"]+)|(?P<mark>[\[\](){},:=]))""",
     re.DOTALL,
@@ -33,6 +40,9 @@ def parse_cell(text: str, bare: bool = False) -> list[Any] | dict[str, Any] | No
     bare: also [a, b], whose texts have no quotes. Nothing is executed.
     """
     text = text.strip()
+    if text.startswith(('"[', '"{')):  # the JSON of a JSON text
+        with suppress(ValueError):
+            text = json.loads(text)
     if not _OPENS.match(text):
         return None
     try:
@@ -45,8 +55,8 @@ def parse_cell(text: str, bare: bool = False) -> list[Any] | dict[str, Any] | No
     if bare and value == {}:
         return []
     if value is None and bare and (words := _BARE.fullmatch(text)):
-        parts = words[1] or words[2] or ""
-        value = [part.strip() for part in parts.split(",")] if parts.strip() else []
+        parts = (words[1] or words[2] or "").strip()
+        value = [part.strip() for part in next(csv.reader([parts], skipinitialspace=True), [])]
     return value if isinstance(value, list | dict) else None
 
 
@@ -94,13 +104,12 @@ def with_lists(records: Records, column: str, log: ReadLog, bare: bool = False, 
     strict: where only some cells have that form, those of the rarer form become the UserError of their row, to be
     raised when it is read; else they stay as they are.
     """
-    texts = {value for _, row in records.rows if isinstance(value := row.get(column), str) and value.strip()}
-    parsed = {text: parse_cell(text, bare) for text in texts}
+    cells = Counter(value for _, row in records.rows if isinstance(value := row.get(column), str))
+    parsed = {text: parse_cell(text, bare) for text in cells if text.strip()}
     if all(value is None and not _LIKE.match(text.strip()) for text, value in parsed.items()):
         return records
-    cells = [value for _, row in records.rows if isinstance(value := row.get(column), str) and value.strip()]
-    lists = sum(parsed[text] is not None for text in cells)
-    holds_lists = 2 * lists >= len(cells)
+    lists = sum(cells[text] for text, value in parsed.items() if value is not None)
+    holds_lists = 2 * lists >= sum(cells[text] for text in parsed)
 
     def read(line: int, value: Any) -> Any:
         if not isinstance(value, str) or value not in parsed:
@@ -116,7 +125,7 @@ def with_lists(records: Records, column: str, log: ReadLog, bare: bool = False, 
 
     if lists and holds_lists:
         text = "{source}: column {column!r} holds lists as text, parsed in {count:,} rows (the first: {first})"
-        first = next(text for text in cells if parsed[text] is not None)
+        first = next(text for text, value in parsed.items() if value is not None)
         log.note(text, records.source, column, lists, excerpt(first))
     return with_cells(records, column, read)
 

@@ -66,10 +66,10 @@ def check_pairs(examples: Sequence[Example]) -> None:
     words = {example.label for example in examples if example.label is not None}
     if words:
         raise UserError(
-            "{source}: labels in words do not say how alike two texts are",
+            "{source}: labels of classes do not say how alike two texts are",
             examples[0].source,
             given=listed(sorted(words)),
-            allowed="pairs that belong together, or numbers",
+            allowed="pairs that belong together, or scores",
             hint=[
                 message("keep only the rows whose texts belong together; others may stand in a column negative"),
                 advise("{option} of a column of scores", option("label_column", "NAME")),

@@ -24,11 +24,12 @@ PAIRS = tuple(
     tuple(pair.split("+"))
     for pair in "text_a+text_b text1+text2 text_1+text_2 sentence1+sentence2 sentence_a+sentence_b premise+hypothesis "
     "question1+question2 query1+query2 question+sentence question+passage question+context question+answer "
-    "query+passage anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答".split()
+    "query+passage query+positive "
+    "anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答".split()
 )
 TEXTS = tuple(
-    "text sentence content review document body comment tweet message utterance headline abstract description question "
-    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data text_a".split()
+    "text sentence content review document body comment comment_text tweet message utterance headline abstract "
+    "description question title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data text_a".split()
 )
 LABELS = tuple(
     "label category class target sentiment topic intent gold_label rating stars score similarity labels "
@@ -53,7 +54,7 @@ UNSAID = {
     "span_offsets",
     "",
     "unnamed: 0",
-}  # not noted as not used
+}
 SHOWN = 8  # columns in a note
 
 

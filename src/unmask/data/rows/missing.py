@@ -5,7 +5,7 @@ The option `missing_labels` names them; else they are detected from all values o
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from unmask.advice import advise, option, to_change
@@ -33,37 +33,38 @@ def for_labels(options: ReadOptions, labels: Collection[str]) -> ReadOptions:
     """The options to read rows with for a model of these labels: a marker that is none of them is missing."""
     if options.missing_labels is not None or not labels:
         return options
-    return changed(options, missing_labels=",".join(sorted(MARKERS - set(labels))))
+    return changed(options, missing_labels=",".join(sorted(MARKERS - set(map(plain, labels)))))
 
 
 def without_missing(
-    records: Records, written: Callable[[Row], Sequence[str]], kind: RowKind | None, log: ReadLog
+    records: Records, written: Callable[[Row], Collection[str]], kind: RowKind | None, log: ReadLog
 ) -> Records:
     """The records without the rows of which a label is missing, which are counted in a note.
 
-    written: the labels of a row as text. kind: None for records that have no other cells than 0 and 1. Raises UserError
-    where it cannot be told whether a value is a label, and where no row is left.
+    written: the different labels of a row, `plain`, "" for an empty cell. kind: None for records that have no other
+    cells than 0 and 1. Raises UserError where it cannot be told whether a value is a label, and where no row is left.
     """
-    labels = [set(map(plain, written(row))) for row in records.rows]
+    labels = [written(row) for row in records.rows]
     counts = Counter(label for some in labels for label in some)
-    missing = _missing(records, counts, kind) & counts.keys()
+    missing = (_missing(records, counts - Counter({"": counts[""]}), kind) | {""}) & counts.keys()
     keep = kind in ("label", "labels", "tags")  # whether any text may be a label
+    kept = missing - {""} and (keep or (kind is not None and missing <= NEGATIVE))
     doubtful = {label: count for label, count in counts.items() if _is_doubtful(label)}
-    if any(_INTEGER.fullmatch(label) is None for label in counts.keys() - missing):
+    if "+1" not in counts and any(_INTEGER.fullmatch(label) is None for label in counts.keys() - missing):
         doubtful |= {label: counts[label] for label in sorted(counts.keys() & NEGATIVE - missing)}
     if keep and records.options.missing_labels is None and doubtful:
         text = "{source}: {labels} are read as labels, though they may stand for no label"
-        away = option("missing_labels", ",".join([*doubtful, *sorted(missing)]))
+        away = option("missing_labels", ",".join([*doubtful, *sorted(missing - {""})]))
         log.note(to_change(text, records.source, _counted(doubtful), by=[away]))
-    if not missing:
+    if not missing or (kind == "pairs" and counts.keys() == {""}):
         return records
-    rows = [row for row, some in zip(records.rows, labels, strict=True) if not some & missing]
+    rows = [row for row, some in zip(records.rows, labels, strict=True) if missing.isdisjoint(some)]
     gone = _counted({label: counts[label] for label in sorted(missing)})
     if not rows:
         what = message("{source}: no row has a label", records.source)
-        raise UserError(what, given=gone, hint=advise(KEEPS, option("missing_labels", "")) if keep else None)
+        raise UserError(what, given=gone, hint=advise(KEEPS, option("missing_labels", "")) if kept else None)
     text = "{source}: {count:,} rows skipped, because their label is missing: {values}"
-    by = [option("missing_labels", "")] if keep else []
+    by = [option("missing_labels", "")] if kept else []
     log.note(to_change(text, records.source, len(records.rows) - len(rows), gone, by=by))
     return replace(records, rows=rows)
 
@@ -106,6 +107,8 @@ def _missing(records: Records, counts: Counter[str], kind: RowKind | None) -> se
     if kind == "label" and len(others) == 1 and (dash := min(counts.keys() & dashes, default=None)) is not None:
         raise _in_doubt(records, dash, counts)
     numbers = [int(number[1]) for label in others if (number := _INTEGER.fullmatch(label))]
+    if not others:
+        missing |= NEGATIVE  # so data sets hide the labels of their test rows
     if kind != "number" and numbers and len(numbers) == len(others) and min(numbers) >= 0:
         if "-1" in counts and (kind == "pairs" or (kind == "label" and max(numbers) <= 1)):
             raise _in_doubt(records, "-1", counts)

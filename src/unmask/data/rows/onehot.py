@@ -11,13 +11,14 @@ from unmask.data.rows.cells import with_cells
 from unmask.data.rows.columns import Records, excerpt
 from unmask.data.rows.example import RowKind
 from unmask.data.rows.missing import MARKERS, markers, plain
+from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message
 
 _BITS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-_FLAGS = _BITS | {"yes": True, "是": True, "no": False, "否": False}
+_FLAGS = _BITS | dict.fromkeys(("yes", "y", "t", "是"), True) | dict.fromkeys(("no", "n", "f", "否"), False)
 _BETWEEN = re.compile(r"\s*[,;|\s]\s*")
-ALLOWED = "1, true or yes where the label applies, else 0, false or no"
+ALLOWED = "1, true or yes where the label applies, else 0, false or no; nan where that is missing"
 
 
 def flag(value: Any) -> bool | None:
@@ -25,12 +26,18 @@ def flag(value: Any) -> bool | None:
     return None if isinstance(value, list | dict) else _FLAGS.get(str(value).strip().lower())
 
 
-def no_column(records: Records, names: Sequence[str]) -> UserError:
-    """The error for names of labels that are neither columns nor those of the places of a list."""
+def no_column(records: Records, names: Sequence[str], given: str | None = None) -> UserError:
+    """The error for names of labels that are neither columns nor those of the places of a list. given: the column of
+    the labels and its first value."""
     absent = next((name for name in names if name not in records.names), "")
     hint = [did_you_mean(suggest(absent, records.names)), option("label_columns", "NAME,NAME,...")]
     return UserError(
-        "{source} has no column {name!r}", records.source, absent, allowed=", ".join(records.names), hint=hint
+        "{source} has no column {name!r}",
+        records.source,
+        absent,
+        given=given,
+        allowed=", ".join(records.names),
+        hint=hint,
     )
 
 
@@ -49,7 +56,7 @@ def with_columns(records: Records, names: Sequence[str], column: str, kind: RowK
         flags = {name: flag(value) for name, value in cells.items()}
         other = next((name for name, value in flags.items() if value is None), None)
         if other is not None:
-            given, where = f"{other}: {excerpt(cells[other])}", records.place(line)
+            given, where = f"{other}: {excerpt(cells[other]) or 'an empty cell'}", records.place(line)
             return UserError("{place}: a label is neither 0 nor 1", where, given=given, allowed=ALLOWED)
         return _chosen([name for name, value in flags.items() if value], kind, records.place(line))
 
@@ -67,17 +74,25 @@ def _chosen(labels: list[str], kind: RowKind, where: str) -> Any:
     )
 
 
-def without_bits(records: Records, column: str, kind: RowKind) -> Records:
-    """The records with labels in place of multi-hot lists in a column, where it holds such lists.
+def without_bits(records: Records, column: str, kind: RowKind, log: ReadLog) -> Records:
+    """The records with labels in place of multi-hot lists, or of objects such as {"a": 1, "b": 0}, in a column that
+    holds such.
 
     Raises UserError for such lists without names, for names without such lists, and for kind "labels" where a column
     holds single values of 0 and 1.
     """
     values = [value for _, row in records.rows if (value := row.get(column)) not in (None, "", [])]
-    length, names = _length(values), records.label_names
-    if length is None or (length == 1 and kind != "labels"):
+    if values and all(isinstance(one, dict) and one and None not in map(flag, one.values()) for one in values):
+        text = (
+            "{source}: each label of an object in {column!r} applies where its value is 1 or true (the first: {first})"
+        )
+        log.note(text, records.source, column, excerpt(values[0]))
+        return with_cells(records, column, lambda line, one: _of_object(one, kind, records.place(line)))
+    length, names = _length(values, bool(records.label_names)), records.label_names
+    # of a model of numbers, the labels of other rows may all be 0 or 1
+    if length is None or (length == 1 and (kind != "labels" or records.inherited)):
         if names and "label_columns" not in records.inherited:
-            raise no_column(records, names)
+            raise no_column(records, names, f"{column}: {excerpt(values[0])}" if values else None)
         return records
     if length == 1:
         what = "{source}: column {column!r} holds only 0 and 1, which name no label"
@@ -95,12 +110,21 @@ def without_bits(records: Records, column: str, kind: RowKind) -> Records:
     raise UserError(what, records.source, column, length, given=excerpt(values[0]), allowed=allowed, hint=hint)
 
 
-def _length(values: Sequence[Any]) -> int | None:
-    """The number of places of multi-hot lists; None where these values are none.
+def _of_object(value: Any, kind: RowKind, where: str) -> Any:
+    """The labels of an object of 0 and 1; what is empty as it is."""
+    if not isinstance(value, dict):
+        return value
+    return _chosen([label for label, one in value.items() if flag(one)], kind, where)
+
+
+def _length(values: Sequence[Any], joined: bool) -> int | None:
+    """The number of places of multi-hot lists; None where these values are none. joined: also of texts such as 101.
 
     They are if all are of 0 and 1 and equally long; or most of them, if a value stands twice in any: so no labels do.
     """
-    bits = [one for one in map(_bits, values) if one is not None]
+    texts = {value: _bits(value, joined) for value in {value for value in values if isinstance(value, str)}}
+    every = (texts[value] if isinstance(value, str) else _bits(value, joined) for value in values)
+    bits = [one for one in every if one is not None]
     lengths = Counter(map(len, bits))
     if not bits:
         return None
@@ -123,11 +147,18 @@ def _from_places(value: Any, missing: frozenset[str], names: Sequence[str], kind
     return _chosen([name for name, bit in zip(names, bits, strict=True) if bit], kind, where)
 
 
-def _bits(value: Any) -> list[bool] | None:
-    """The places of a multi-hot list, also of a text such as 1 0 1; None for all else."""
+def _bits(value: Any, joined: bool = True) -> list[bool] | None:
+    """The places of a multi-hot list, also of a text such as 1 0 1 (joined: or 101); None for all else."""
     parts = value if isinstance(value, list) else _BETWEEN.split(str(value).strip())
-    bits = [None if isinstance(one, list | dict) else _BITS.get(str(one).strip().lower()) for one in parts]
-    return None if None in bits else [bit is True for bit in bits]
+    if joined and len(parts) == 1 and isinstance(parts[0], str) and parts[0] and {*parts[0]} <= {*"01"}:
+        parts = [*parts[0]]
+    bits: list[bool] = []
+    for one in parts:
+        bit = None if isinstance(one, list | dict) else _BITS.get(str(one).strip().lower())
+        if bit is None:
+            return None
+        bits.append(bit)
+    return bits
 
 
 def _kind(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from unmask.data.rows.cells import with_cells
@@ -15,6 +15,7 @@ PAIR_LABELS = tuple(
     "duplicate is_paraphrase paraphrase quality is_match match is_similar similar is_same same labels class target "
     "rating 标签 类别 评分 相似度 得分 分数".split()
 )
+NLI = ({"premise", "hypothesis"}, {"前提", "假设"})  # their classes are numbered 0, 1, 2
 _OBVIOUS = re.compile("duplicat|paraphras|similar|match|same|relat|entail|重复|相似|相关|匹配")
 
 
@@ -45,16 +46,24 @@ def with_scores(records: Records, column: str, log: ReadLog) -> tuple[Records, s
     values = [value for _, row in records.rows if (value := row.get(column)) not in (None, "")]
     flags = set(map(flag, values))
     same = len({str(value).strip() for value in values}) == 1
-    if same and column != records.options.label_column and (flags == {True} or are_words(records, column)):
+    if same and column != records.options.label_column and (flags == {True} or are_classes(records, column)):
         text = "{source}: all pairs have {column}={value} and are read as pairs that belong together"
         log.note(text, records.source, column, excerpt(values[0]))
         return records, None
-    if values and None not in flags:
+    if {str(value).strip() for value in values} == {*"012"} and not _are_of_nli(records, values):
+        log.note("{source}: 0, 1 and 2 are read as scores, not as the classes of NLI", records.source)
+    if values and None not in flags and not _are_of_nli(records, values):
         records = with_cells(records, column, lambda _, value: value if (bit := flag(value)) is None else float(bit))
     return records, column
 
 
-def are_words(records: Records, column: str) -> bool:
-    """Whether labels are words, and none a number."""
-    values = [value for _, row in records.rows if (value := number(row.get(column))) is not None]
-    return bool(values) and all(math.isnan(value) for value in values)
+def are_classes(records: Records, column: str) -> bool:
+    """Whether labels are words, and none a number; or whole numbers beside a premise and a hypothesis."""
+    values = [row.get(column) for _, row in records.rows if number(row.get(column)) is not None]
+    words = all(math.isnan(number(value) or 0) for value in values)
+    return bool(values) and (words or _are_of_nli(records, values))
+
+
+def _are_of_nli(records: Records, values: Sequence[Any]) -> bool:
+    names = {name.lower() for name in records.names}
+    return any(both <= names for both in NLI) and {str(value).strip() for value in values} <= {*"012"}

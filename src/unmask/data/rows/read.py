@@ -4,11 +4,14 @@ file -> records (records.py; converters: readers/, questions.py)
      -> examples (texts.py, tagged.py, questions.py)
 """
 
-from collections.abc import Collection, Mapping
+import gc
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unmask.config import changed
 from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
@@ -45,6 +48,19 @@ class Rows:
     resolved: Mapping[str, str] = field(default_factory=dict)
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Keep Python from looking for cycles, of which rows hold none: that takes a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collecting()
 def read_rows(
     source: Source,
     options: ReadOptions,
@@ -89,6 +105,14 @@ def read_rows(
     away = {*log.columns.values(), *records.extra} if form == "texts" else set(records.names)
     unused = tuple(name for name in records.names if name not in away)
     return Rows(records.source, examples, log.notes, scheme, records.sha256, log.columns, unused, records.resolved)
+
+
+def options_like(options: ReadOptions, train: Rows) -> tuple[ReadOptions, frozenset[str]]:
+    """How to read other rows as the training rows, and which of these settings were detected in those: the columns, the
+    separator of labels, and plain tags, which may look like those of another scheme where they are few."""
+    detected = {name: value for name, value in train.resolved.items() if name not in options.changed}
+    detected |= {"scheme": "plain"} if train.scheme == "plain" else {}
+    return changed(options, **detected), frozenset(detected)
 
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:

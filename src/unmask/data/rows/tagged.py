@@ -19,7 +19,7 @@ from unmask.advice import advise, option, to_change
 from unmask.data.rows import schemes
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
-from unmask.data.rows.missing import are_numbers, without_missing
+from unmask.data.rows.missing import are_numbers, plain, without_missing
 from unmask.data.rows.offsets import (
     CHARACTERS,
     FileSpan,
@@ -77,7 +77,7 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
             records.note_unused(log, (token, tag))
         records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
     if labelled:
-        records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
+        records = without_missing(replace(records, rows=rows), lambda row: {*map(plain, row[1]["tags"])}, "tags", log)
         rows = records.rows
         if are_numbers(tag for _, row in rows for tag in row["tags"]):
             log.note(

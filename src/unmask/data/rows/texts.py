@@ -9,14 +9,14 @@ from unmask.advice import advise, option, to_change
 from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
 from unmask.data.rows.example import Example, Labels, RowKind, Target
-from unmask.data.rows.missing import are_numbers, without_missing
+from unmask.data.rows.missing import are_numbers, plain, without_missing
 from unmask.data.rows.onehot import hint_of, no_column, with_columns, without_bits
-from unmask.data.rows.pairs import are_words, number, pair_column, with_scores
+from unmask.data.rows.pairs import are_classes, number, pair_column, with_scores
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
-SEPARATORS = "|;,"  # between several labels in one field; of equally frequent ones the first
+SEPARATORS = "|;,"  # between several labels in one field
 
 
 def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool) -> list[Example]:
@@ -33,7 +33,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
     else:
         records.note_detected(log, text=text, pair=pair)
     if kind == "pairs" and label is not None:
-        form = "label" if are_words(records, label) else "number"
+        form = "label" if are_classes(records, label) else "number"
     required = labelled and kind != "pairs"
     about, negative = records.about(), records.usual(NEGATIVES)
 
@@ -80,13 +80,24 @@ def _with_labels(
     else:
         records = with_lists(records, label, log, bare=kind == "labels")
         if kind in ("label", "labels"):
-            before, records = records, without_bits(records, label, kind)
+            before, records = records, without_bits(records, label, kind, log)
             named = records is not before
     if kind == "labels":
         separator = _label_separator(records, label, log)
 
-    def written(row: Row) -> list[str]:
-        return [one if isinstance(one, str) else json.dumps(one) for one in _parts(row[1].get(label), separator)]
+    texts: dict[str, set[str]] = {}  # cells that occur in many rows are read once
+
+    def written(row: Row) -> set[str]:
+        value = row[1].get(label)
+        if isinstance(value, str) and (before := texts.get(value)) is not None:
+            return before
+        labels = {plain(one if isinstance(one, str) else json.dumps(one)) for one in _parts(value, separator)}
+        # of any number of labels, an empty cell holds none
+        is_empty = label in row[1] and (value is None or (kind != "labels" and not isinstance(value, UserError)))
+        labels = labels or ({""} if is_empty else set())
+        if isinstance(value, str):
+            texts[value] = labels
+        return labels
 
     records = without_missing(records, written, None if named else kind, log)
     if kind == "labels" and are_numbers(one for row in records.rows for one in written(row)):
@@ -112,7 +123,7 @@ def target_of(value: Any, kind: RowKind, separator: str | None, where: str, colu
             return None
         parts = value.split(separator) if isinstance(value, str) and separator else value
         parts = parts if isinstance(parts, list) else [parts]
-        return Labels(sorted({label for part in parts if (label := _label(part, where, column)) is not None}))
+        return Labels(sorted({label for part in parts if (label := _label(part, where, column, True)) is not None}))
     if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
         value = value[0] if value else None
     if kind == "label":
@@ -124,14 +135,15 @@ def target_of(value: Any, kind: RowKind, separator: str | None, where: str, colu
     return found
 
 
-def _label(value: Any, where: str, column: str) -> str | None:
+def _label(value: Any, where: str, column: str, several: bool = False) -> str | None:
     """A label as text: as written in CSV, `true`, `1` or `0.5` from JSON; None where it is missing."""
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, list | dict):
         hint = [
-            advise("where a row may have several labels: {option}", option("task", "multilabel")),
+            None if several else advise("where a row may have several labels: {option}", option("task", "multilabel")),
             advise("spans of the text: {option}", option("task", "tag")),
+            "of an object, write the names of its labels, such as a|b" if isinstance(value, dict) else None,
         ]
         raise UserError(f"{where}: {column!r} is not one label", given=excerpt(value), hint=hint)
     return json.dumps(value)
@@ -158,13 +170,16 @@ def _label_separator(records: Records, label: str, log: ReadLog) -> str | None:
 
 
 def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
-    """What stands between the labels in most of these cells, which is noted; None where nothing does, as where some are
-    lists: a text is then one label."""
+    """What stands between the labels in these cells, which is noted: of several the one that leaves the fewest labels.
+    None where nothing does, as where some are lists: a text is then one label."""
     texts = [cell for cell in cells if isinstance(cell, str)]
     if not texts or any(isinstance(cell, list) for cell in cells):
         return None
-    best = max(SEPARATORS, key=lambda separator: sum(separator in text for text in texts))
-    if not any(best in text for text in texts):
+    distinct = {*texts}
+    present = [one for one in SEPARATORS if any(one in text for text in distinct)]
+    if not present:
         return None
+    # what joins labels repeats them: "Food, drink|Travel" beside "Food, drink" and "Travel" has two
+    best = min(present, key=lambda one: len({part.strip() for text in distinct for part in text.split(one)}))
     log.note(to_change("{source}: labels are separated by {best!r}", source, best, by=[option("label_separator")]))
     return best

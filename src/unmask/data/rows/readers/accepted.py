@@ -31,10 +31,10 @@ def without_rejected(records: Records, log: ReadLog, used: Sequence[str | None])
     """
     rows = records.rows
     for column, (bad, good) in MARKS.items():
-        if column not in records.names:
+        if column in used or column not in records.names:
             continue
         values = [str(row.get(column)).lower() for _, row in rows]
-        if column in used or bad.isdisjoint(values) or not bad | good >= set(values):
+        if bad.isdisjoint(values) or not bad | good >= set(values):
             continue
         accepted = [row for row, value in zip(rows, values, strict=True) if value not in bad]
         if not accepted:

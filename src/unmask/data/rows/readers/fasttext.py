@@ -16,8 +16,8 @@ def is_fasttext(opening: str) -> bool:
 
 
 def fasttext_rows(lines: Lines) -> Iterator[Row]:
-    """The text of each line without its labels, wherever they stand, and a list of them, None where there is none."""
+    """The text of each line without its labels, wherever they stand, and a list of them, if there are any."""
     for number, line in lines:
         if line.strip():
             labels = _LABEL.findall(line)
-            yield number, {"text": _LABEL.sub("", line).strip(), "label": labels or None}
+            yield number, {"text": _LABEL.sub("", line).strip()} | ({"label": labels} if labels else {})
