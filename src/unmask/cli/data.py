@@ -1,6 +1,6 @@
 """`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ from unmask.cli.common.help import App
 from unmask.cli.common.options import TASK, AsJson, DevRows, TestRows
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
+from unmask.data.textfiles import shorten
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
@@ -83,21 +84,18 @@ def check_data(
     The exit status is 1 if there are any. Texts are compared after NFKC, in lower case, with white space collapsed.
     """
     from unmask.data.rows.example import READS
-    from unmask.data.rows.missing import for_labels
     from unmask.data.rows.options import ReadOptions
-    from unmask.data.rows.read import read_rows
+    from unmask.data.rows.read import notes_of, read_parts
     from unmask.evaluate.datacheck import check_data
 
     if (kind := READS.get(task)) is None:
         from unmask.tasks import task_of
 
         kind = task_of(task).reads  # its error says which tasks there are
-    files = {"dev": dev, "test": test}
-    options, rows = ReadOptions(**reading), {"train": read_rows(train, ReadOptions(**reading), kind)}
-    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
-    rows |= {name: read_rows(path, heldout, kind) for name, path in files.items() if path is not None}
-    for part in rows.values():
-        console.notes(part.notes)
+    sources = {"train": train, "dev": dev, "test": test}
+    files = {name: None if path is None else str(path) for name, path in sources.items()}
+    rows, _ = read_parts(files, ReadOptions(**reading), kind)
+    console.notes(notes_of(rows.values()))
     notes = {name: part.notes for name, part in rows.items()}
     named = {value for name, value in reading.items() if name.endswith("_column") and isinstance(value, str)}
     found = check_data({name: part.examples for name, part in rows.items()}, named, notes)
@@ -115,12 +113,13 @@ def _show_check(found: "Check", train: "Rows") -> None:
     labels = list(dict.fromkeys(label for part in found.parts.values() for label in part["labels"]))
     if labels:
         shares = [
-            (one, *(_share(one, part["labels"]) for part in found.parts.values())) for one in labels[:LABELS_SHOWN]
+            (shorten(one), *(_share(one, part["labels"]) for part in found.parts.values()))
+            for one in labels[:LABELS_SHOWN]
         ]
         console.table(("label", *found.parts), shares)
     if (more := len(labels) - LABELS_SHOWN) > 0:
         console.print_text("and {labels:,} more labels (--json shows all)", more)
-    rows = [(translate(title), _result(findings)) for title, findings in found.checked]
+    rows = [(translate(title), _result(findings, found.parts)) for title, findings in found.checked]
     read = join([message("{role} column {name!r}", message(role), name) for role, name in train.columns.items()], ", ")
     columns = [("columns read", read), ("columns not used", ", ".join(train.unused))]
     console.table(("checked", ""), [*((translate(name), translate(what)) for name, what in columns if what), *rows])
@@ -131,14 +130,13 @@ def _show_check(found: "Check", train: "Rows") -> None:
         console.print_text(message("What is marked by ! biases a result."))
 
 
-def _result(findings: "Mapping[tuple[str, str], Finding]") -> str:
+def _result(findings: "Mapping[tuple[str, str], Finding]", parts: Iterable[str]) -> str:
     """`ok`, or how many rows of which file have something."""
     if not findings:
         return translate("ok")
-    return "; ".join(
-        translate(message("{part}: {rows:,} rows", message(part), rows))
-        for part, rows in {(part, finding.rows) for (_, part), finding in findings.items()}
-    )
+    numbers = {part: {n for key, one in findings.items() if key[1] == part for n in one.numbers} for part in parts}
+    counted = (message("{part}: {rows:,} rows", message(part), len(some)) for part, some in numbers.items() if some)
+    return translate(join(counted, "; "))
 
 
 def _row(part: dict[str, Any]) -> tuple[object, ...]:
