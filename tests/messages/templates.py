@@ -33,7 +33,8 @@ PRINTED = {
     "hint",
     "see",
     "s",
-    "{a}, {b}", "{a} and {b}",
+    "{a}, {b}",
+    "{a} and {b}",
     "{a} or {b}",
 }  # by console and errors
 
