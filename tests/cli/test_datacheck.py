@@ -166,3 +166,68 @@ def test_a_test_file_is_read_by_what_was_detected_in_train(command, tmp_path: Pa
     done = command("data", "check", "--train", train, "--test", test, "--task", "multilabel", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["parts"]["test"]["labels"] == {"0": 1, "1": 1}
+
+
+TEXT = "Ada came. Bob came."
+QUESTION = {"id": "q1", "question": "who came?", "answers": [{"text": "Ada", "answer_start": 0}]}
+SQUAD = {"data": [{"title": "t", "paragraphs": [{"context": TEXT, "qas": [QUESTION, {**QUESTION, "id": "q2"}]}]}]}
+READ = {
+    "answer": (json.dumps(SQUAD), {"question": "question", "context": "context", "answer": "answers"}),
+    "tag": ("Ada\tB-PER\nis\tO\n\nBob\tB-PER\n", {"token": 1, "tag": 2}),
+    "embed": (
+        "anchor,positive,negative\na,b,c\nd,e,f\n",
+        {"text": "anchor", "pair": "positive", "negative": "negative"},
+    ),
+    "regress": ("text_a,text_b,score\na,b,1\nd,e,2\n", {"text": "text_a", "pair": "text_b", "label": "score"}),
+}
+
+
+@pytest.mark.parametrize("task", READ)
+def test_columns_of_every_task(command, tmp_path: Path, task: str) -> None:
+    content, read = READ[task]
+    suffix = {"answer": "json", "tag": "conll"}.get(task, "csv")
+    (tmp_path / f"a.{suffix}").write_text(content)
+    arguments = ("data", "check", "--task", task, "--train", tmp_path / f"a.{suffix}")
+    assert json.loads(command(*arguments, "--json").out)["columns"]["train"]["read"] == read
+    shown = command(*arguments).out
+    assert all(f"{role} column {name!r}" in shown for role, name in read.items())
+
+
+def test_questions_are_named_by_their_place(command, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(SQUAD))
+    done = command("data", "check", "--task", "answer", "--train", tmp_path / "a.json", "--json")
+    where = f"{tmp_path / 'a.json'}, article 1 (t), paragraph 1, question"
+    assert json.loads(done.out)["problems"][0]["first"] == [[f"{where} q2", f"{where} q1"]]
+
+
+def test_a_test_file_is_read_as_a_run_reads_it(command, tmp_path: Path) -> None:
+    """An answer of several places is an error of training rows alone; columns are those of the training rows."""
+    twice = {**QUESTION, "question": "who went?", "answers": [{"text": "came", "answer_start": 0}]}
+    test = {"data": [{"title": "t", "paragraphs": [{"context": TEXT, "qas": [twice]}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(SQUAD))
+    (tmp_path / "b.json").write_text(json.dumps(test))
+    files = ("--train", tmp_path / "a.json", "--test", tmp_path / "b.json")
+    assert command("data", "check", "--task", "answer", *files).code == 0
+    (tmp_path / "a.csv").write_text("id,title,label\n1,x,p\n2,y,q\n")
+    (tmp_path / "b.csv").write_text("title,review,label\nz,w,p\n")
+    done = command("data", "check", "--train", tmp_path / "a.csv", "--test", tmp_path / "b.csv", "--json")
+    assert json.loads(done.out)["columns"]["test"]["read"]["text"] == "title"
+
+
+def test_what_several_findings_share_counts_once(command, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"river {n},{'ab'[n % 2]}\n" for n in range(40)))
+    (tmp_path / "b.csv").write_text("text,label\nstone 1,A\nstone 2,c\nriver 1,b\n")
+    done = command("data", "check", "--train", tmp_path / "a.csv", "--dev", tmp_path / "b.csv")
+    (line,) = [line for line in done.out.splitlines() if line.strip().startswith("labels  ")]
+    assert line.split("labels")[1].strip() == "dev: 2 rows"
+
+
+def test_notes_that_files_share_are_one(command, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        rows = "".join(f"Ada\tB-PER\nis\tO\n{name}{n}\tO\n\n" for n in range(2))
+        (tmp_path / f"{name}.conll").write_text(rows)
+    a, b, c = (tmp_path / f"{name}.conll" for name in "abc")
+    done = command("data", "check", "--task", "tag", "--train", a, "--dev", b, "--test", c)
+    notes = done.err.splitlines()
+    assert notes[0].startswith(f"{a}, {b}, {c}: token column 1") and len(notes) == 4
+    assert [note.split(":")[0] for note in notes[1:]] == [str(a), str(b), str(c)]

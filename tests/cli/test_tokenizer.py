@@ -149,3 +149,10 @@ def test_foldings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "inspect", out, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["fold_width"] and found["simplify"]
+
+
+def test_train_lists_no_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("the river runs to the sea and the sea to the sky\n" * 20)
+    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "40", "--output", str(tmp_path / "t")]
+    assert run(arguments) == 0
+    assert "##" not in capsys.readouterr().out

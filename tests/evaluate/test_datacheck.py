@@ -55,6 +55,9 @@ LABELLED = {
     "as a list": (plain(["a", "b", "['a', 'b']"] * 20), {"joined_labels": False}),
     "a comma in a name": (plain(["a, b", "c"] * 30), {}),
     "placeholders": (plain(["a", "b", "nan"] * 20), {"placeholders": False}),
+    "plus and minus": (plain(["+", "-"] * 30), {}),
+    "punctuation": (plain(["?", "!", "."] * 20), {}),
+    "a minus alone": (plain(["a", "-", "b"] * 20), {"placeholders": False}),
     "none is a class": (plain(["none", "neutral", "other"] * 20), {}),
     "counting from 0": (plain(None, [str(n) for n in range(60)]), {"counting": True}),
     "counting from 17": (plain(None, [str(n + 17) for n in range(60)]), {"counting": True}),
@@ -164,3 +167,57 @@ def test_a_column_counts_only_without_a_gap(first: int, count: int, gap: int) ->
 def test_what_tasks_read() -> None:
     assert {task_of(name).reads for name in READS} == set(READS.values())
     assert {name: task_of(name).reads for name in READS} == READS and len(READS) == len(TASKS)
+
+
+def of_two_tokens(pairs: Sequence[tuple[str, str]], places: int) -> list[Example]:
+    """Sentences of two tokens, of (token, tag) pairs in turn."""
+    made = []
+    for n in range(places):
+        (one, first), (other, second) = pairs[2 * n % len(pairs)], pairs[(2 * n + 1) % len(pairs)]
+        bounds = ((0, len(one)), (len(one) + 1, len(one) + 1 + len(other)))
+        spans = Spans(Span(start, end, tag) for (start, end), tag in zip(bounds, (first, second), strict=True))
+        made.append(Example(f"{one} {other}", None, spans, str(n), 3 * n + 1, "a.conll", None, bounds))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("tags", "words", "is_swapped"), [(40, 9, True), (40, 50, False), (9, 5, False), (21, 20, True)]
+)
+def test_more_tags_than_tokens_are_swapped_columns(tags: int, words: int, is_swapped: bool) -> None:
+    pairs = [(f"w{n % words}", f"t{n % tags}") for n in range(tags * words)]
+    assert ("swapped" in kinds(check_data({"train": of_two_tokens(pairs, tags * words // 2)}))) == is_swapped
+
+
+def test_numbers_of_spellings_are_those_of_the_table() -> None:
+    found = check_data({"train": of_two_tokens([("a", "NOUN"), ("b", "NOUN"), ("c", "noun"), ("d", "VERB")], 30)})
+    counts = found.parts["train"]["labels"]
+    assert counts == {"NOUN": 30, "noun": 15, "VERB": 15}
+    assert found.others["spellings", "train"].first == (("NOUN (30) / noun (15)",),)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"), [(Labels(), "no_labels"), (Answers(), "no_answers"), (Labels(["a"]), None), (0.0, "one_number")]
+)
+def test_rows_without_any_target(target: object, kind: str | None) -> None:
+    found = check_data({"train": rows(SENTENCES, [target] * 60, [f"in {text}" for text in SENTENCES])})
+    assert {name for name, _ in found.biasing} == ({kind} if kind else set())
+
+
+@pytest.mark.parametrize("which", ["text", "second", "other"])
+def test_a_negative_that_is_its_text(which: str) -> None:
+    texts = {"text": "a stone", "second": "a river", "other": "a bird"}
+    examples = [Example(text, f"{text} too", None, text, 1, "a.csv", negative=f"no {text}") for text in SENTENCES]
+    examples[4] = Example("a stone", "a river", None, "x", 6, "a.csv", negative=texts[which])
+    found = check_data({"train": examples}).biasing
+    assert [one.numbers for (kind, _), one in found.items() if kind == "negatives"] == (
+        [] if which == "other" else [(4,)]
+    )
+
+
+@pytest.mark.parametrize("targets", [(1.0, 2.0), ("a", "b"), (Spans(), Spans([Span(0, 1, "a")]))])
+def test_contradictions_are_of_labels_numbers_or_spans(targets: tuple[object, object]) -> None:
+    texts = ["one text", "one text", *SENTENCES[:30]]
+    finding = check_data({"train": rows(texts, [*targets, *[targets[0]] * 30])}).biasing["contradictions", "train"]
+    assert finding.numbers == (0, 1)
+    named = ("another label" in finding.text, "another number" in finding.text)
+    assert named == (isinstance(targets[0], str), isinstance(targets[0], float))

@@ -25,7 +25,7 @@ Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
 CALLS = {"message", "note", "result", "print_text", "show", "start_step", "translate", "advise", "to_change"}
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
-JOINED = {"{a}, {b}", "{a}; {b}", "{a}: {b}", "{a} or {b}"}
+JOINED = {"{a}, {b}", "{a} and {b}", "{a}; {b}", "{a}: {b}", "{a} or {b}"}
 PRINTED = {
     "error:",
     "given",
@@ -34,6 +34,7 @@ PRINTED = {
     "see",
     "s",
     "{a}, {b}",
+    "{a} and {b}",
     "{a} or {b}",
 }  # by console and errors
 

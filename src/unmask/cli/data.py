@@ -1,6 +1,6 @@
 """`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ from unmask.cli.common.help import App
 from unmask.cli.common.options import TASK, AsJson, DevRows, TestRows
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
+from unmask.data.textfiles import shorten
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
@@ -84,24 +85,19 @@ def check_data(
     """
     from unmask.data.rows.check import check_pairs
     from unmask.data.rows.example import READS
-    from unmask.data.rows.missing import for_labels
     from unmask.data.rows.options import ReadOptions
-    from unmask.data.rows.read import options_like, read_rows
+    from unmask.data.rows.read import notes_of, read_parts
     from unmask.evaluate.datacheck import check_data
 
     if (kind := READS.get(task)) is None:
         from unmask.tasks import task_of
 
         kind = task_of(task).reads  # its error says which tasks there are
-    files = {"dev": dev, "test": test}
-    rows = {"train": read_rows(train, ReadOptions(**reading), kind)}
-    options, detected = options_like(ReadOptions(**reading), rows["train"])
-    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
-    for name, path in files.items():
-        if path is not None:
-            rows[name] = read_rows(path, heldout, kind, "test" if name == "test" else "train", detected)
+    sources = {"train": train, "dev": dev, "test": test}
+    files = {name: None if path is None else str(path) for name, path in sources.items()}
+    rows, _ = read_parts(files, ReadOptions(**reading), kind)
+    console.notes(notes_of(rows.values()))
     for part in rows.values():
-        console.notes(part.notes)
         if kind == "pairs" and any(one.pair is not None for one in part.examples):
             check_pairs(part.examples)
     notes = {name: part.notes for name, part in rows.items()}
@@ -121,12 +117,13 @@ def _show_check(found: "Check", train: "Rows") -> None:
     labels = list(dict.fromkeys(label for part in found.parts.values() for label in part["labels"]))
     if labels:
         shares = [
-            (one, *(_share(one, part["labels"]) for part in found.parts.values())) for one in labels[:LABELS_SHOWN]
+            (shorten(one), *(_share(one, part["labels"]) for part in found.parts.values()))
+            for one in labels[:LABELS_SHOWN]
         ]
         console.table(("label", *found.parts), shares)
     if (more := len(labels) - LABELS_SHOWN) > 0:
         console.print_text("and {labels:,} more labels (--json shows all)", more)
-    rows = [(translate(title), _result(findings)) for title, findings in found.checked]
+    rows = [(translate(title), _result(findings, found.parts)) for title, findings in found.checked]
     read = join([message("{role} column {name!r}", message(role), name) for role, name in train.columns.items()], ", ")
     columns = [("columns read", read), ("columns not used", ", ".join(train.unused))]
     console.table(("checked", ""), [*((translate(name), translate(what)) for name, what in columns if what), *rows])
@@ -137,14 +134,13 @@ def _show_check(found: "Check", train: "Rows") -> None:
         console.print_text(message("What is marked by ! biases a result."))
 
 
-def _result(findings: "Mapping[tuple[str, str], Finding]") -> str:
+def _result(findings: "Mapping[tuple[str, str], Finding]", parts: Iterable[str]) -> str:
     """`ok`, or how many rows of which file have something."""
     if not findings:
         return translate("ok")
-    return "; ".join(
-        translate(message("{part}: {rows:,} rows", message(part), rows))
-        for part, rows in {(part, finding.rows) for (_, part), finding in findings.items()}
-    )
+    numbers = {part: {n for key, one in findings.items() if key[1] == part for n in one.numbers} for part in parts}
+    counted = (message("{part}: {rows:,} rows", message(part), len(some)) for part, some in numbers.items() if some)
+    return translate(join(counted, "; "))
 
 
 def _row(part: dict[str, Any]) -> tuple[object, ...]:

@@ -94,7 +94,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 
 def _show_training(result: dict[str, Any]) -> None:
-    console.facts(result | {"dropped_characters": len(result["dropped_characters"])})
+    console.facts(result | {"dropped_characters": len(result["dropped_characters"]), "tokens": None})
     console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --output corpus", result["tokenizer"])
 
 

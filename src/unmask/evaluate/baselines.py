@@ -16,6 +16,7 @@ import numpy as np
 
 from unmask.data.rows.example import Example, keep_outermost
 from unmask.errors import UserError, missing_extra
+from unmask.messages import message
 from unmask.metrics import Contestant
 from unmask.metrics.retrieval import Vectors
 from unmask.tasks import Task
@@ -40,7 +41,7 @@ def simplest_baseline(task: Task[Any], train: Examples, test: Examples) -> Conte
 
 def _most_frequent_label(task: Task[Any], train: Examples, test: Examples) -> Contestant:
     label = most_frequent(Counter(example.label or "" for example in train))
-    return Contestant(f"always {label!r}", "majority", [label] * len(test))
+    return Contestant(message("always {label!r}", label), "majority", [label] * len(test))
 
 
 def most_frequent(counts: Counter[str]) -> str:
@@ -52,12 +53,12 @@ def _frequent_labels(task: Task[Any], train: Examples, test: Examples) -> Contes
     """The labels that at least half of the rows have; the most frequent one where there are none such."""
     counts = Counter(label for example in train for label in example.label_set or ())
     labels = sorted(label for label, count in counts.items() if 2 * count >= len(train)) or [most_frequent(counts)]
-    return Contestant(f"always {labels!r}", "majority", [labels] * len(test))
+    return Contestant(message("always {label!r}", labels), "majority", [labels] * len(test))
 
 
 def _mean(task: Task[Any], train: Examples, test: Examples) -> Contestant:
     mean = float(np.mean([example.number for example in train]))
-    return Contestant(f"always {mean:.3f}", "mean", [mean] * len(test))
+    return Contestant(message("always {number:.3f}", mean), "mean", [mean] * len(test))
 
 
 def _frequent_tags(task: Any, train: Examples, test: Examples) -> Contestant:

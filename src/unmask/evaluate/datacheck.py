@@ -1,6 +1,5 @@
 """Labelled files before anything is trained on them: what they hold, and what in them would bias a result."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +8,13 @@ from unmask.data.rows import leaks
 from unmask.data.rows.example import Example
 from unmask.data.rows.leaks import Finding
 from unmask.data.rows.questions import FIRST, MOVED
-from unmask.evaluate.labelchecks import label_findings, unlike_spellings
+from unmask.evaluate.labelchecks import label_counts, label_findings, unlike_spellings
 from unmask.evaluate.textchecks import number_findings, text_findings
 from unmask.messages import Message, message
 
 NO_NOTES: Mapping[str, Sequence[str]] = {}
 PERCENTILES = (0, 5, 50, 95, 100)
+NO_TARGETS = {"labels": "no_labels", "answers": "no_answers"}
 ONLY_TRAIN = ("single_rows", "joined_labels")  # where the other files show nothing new
 CHECKED = {  # what is looked at, and the kinds of findings that belong to it
     "leaks between the files": ("leaks", "leaks_of_dev"),
@@ -22,14 +22,14 @@ CHECKED = {  # what is looked at, and the kinds of findings that belong to it
     "contradictions": ("contradictions",),
     "labels": (
         *("unknown_labels", "unlike_spellings", "one_label", "spellings", "headers", "swapped", "own_labels"),
-        *("joined_labels", "nearly_one_label", "single_rows", "placeholders"),
+        *("joined_labels", "nearly_one_label", "single_rows", "placeholders", "no_labels"),
     ),
     "numbers": ("one_number", "counting_numbers"),
     "spans": ("misaligned", "no_spans"),
-    "answers": ("answers_moved",),
+    "answers": ("no_answers", "answers_moved"),
     "sentences": ("lone_tokens", "one_sentence"),
     "ids": ("ids",),
-    "texts": ("counting", "numbers", "same_text", "equal_texts", "cut"),
+    "texts": ("counting", "numbers", "same_text", "equal_texts", "negatives", "cut"),
     "encoding": ("damaged", "markup"),
 }
 
@@ -95,6 +95,8 @@ def check_data(
             for kind, is_biasing, finding in findings:
                 if kind not in ONLY_TRAIN or name == "train":
                     (biasing if is_biasing else others)[kind, name] = finding
+        if not any(one.target for one in examples) and (missing := NO_TARGETS.keys() & _targets(examples)):
+            biasing[NO_TARGETS[missing.pop()], name] = leaks.no_targets(examples)
         others["answers_moved", name] = _answers_moved(notes.get(name, ()))
         if any(example.spans for example in examples):
             is_biasing, finding = _misaligned(examples)
@@ -130,15 +132,13 @@ def _answers_moved(notes: Sequence[str]) -> Finding:
 
 def _part(examples: Sequence[Example]) -> dict[str, Any]:
     """What one file holds; labels of rows, or of their spans."""
-    counts = Counter(label for one in examples if one.spans is None for label in one.labels)
-    counts.update(span.label for one in examples for span in one.spans or ())
     lengths = sorted(len(example.text) + len(example.pair or "") for example in examples)
     last = len(lengths) - 1
     return {
         "file": examples[0].source,
         "rows": len(examples),
         "targets": _targets(examples),
-        "labels": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+        "labels": dict(sorted(label_counts(examples).items(), key=lambda item: (-item[1], item[0]))),
         "characters": {f"p{percentile}": lengths[round(last * percentile / 100)] for percentile in PERCENTILES},
     }
 

@@ -21,6 +21,13 @@ TEXT_HEADERS = frozenset({*TEXTS, *(name for both in PAIRS for name in both)})
 Found = Iterator[tuple[str, bool, Finding]]  # kind, whether it biases a result, what
 
 
+def label_counts(examples: Sequence[Example]) -> Counter[str]:
+    """How many rows have each label; of labelled spans, how many spans."""
+    counts = Counter(label for one in examples if one.spans is None for label in one.labels)
+    counts.update(span.label for one in examples for span in one.spans or ())
+    return counts
+
+
 def finding(text: Message, examples: Sequence[Example], numbers: Sequence[int], say: Sequence[str] = ()) -> Finding:
     """A finding on rows, by their numbers; say: what to call each of the first ones, if not by its place."""
     first = say or [examples[number].location for number in numbers[:SHOWN]]
@@ -32,7 +39,7 @@ def label_findings(examples: Sequence[Example], names: Collection[str] = ()) -> 
 
     names: of the columns of text and label, where options name them.
     """
-    counts = Counter(label for one in examples for label in one.labels)
+    counts = label_counts(examples)
     whole = [one.label for one in examples]
     yield from _spellings(examples, counts)
     if not counts:
@@ -43,11 +50,30 @@ def label_findings(examples: Sequence[Example], names: Collection[str] = ()) -> 
         yield from _wrong_column(examples, counts)
         yield from _joined(examples, counts)
         yield from _one_for_nearly_all(examples, counts)
-    places = [number for number, one in enumerate(examples) if any(x.lower() in PLACEHOLDERS for x in one.labels)]
+    yield from _placeholders(examples, counts)
+    yield from _tags_are_tokens(examples, counts)
+
+
+def _placeholders(examples: Sequence[Example], counts: Collection[str]) -> Found:
+    """Labels such as TODO or n/a; signs are labels where others are signs, too (+ and -, tags of punctuation)."""
+    signs = [label for label in counts if not any(map(str.isalnum, label))]
+    labels = [x for x in counts if x.lower() in PLACEHOLDERS and not (x in signs and len(signs) > 1)]
+    places = [number for number, one in enumerate(examples) if not one.labels.isdisjoint(labels)]
     if places:
         text = "{file}: {count:,} rows have a label that looks like a placeholder: {labels}"
-        shown = _listed(label for label in counts if label.lower() in PLACEHOLDERS)
-        yield "placeholders", False, finding(message(text, examples[0].source, len(places), shown), examples, places)
+        sentence = message(text, examples[0].source, len(places), _listed(labels))
+        yield "placeholders", False, finding(sentence, examples, places)
+
+
+def _tags_are_tokens(examples: Sequence[Example], counts: Collection[str]) -> Found:
+    """More different tags than tokens: the columns are swapped."""
+    if len(counts) <= FEW_ROWS or any(one.tokens is None for one in examples):
+        return
+    tokens = {one.text[start:end] for one in examples for start, end in one.tokens or ()}
+    if len(tokens) < len(counts):
+        text = "{file}: {tags:,} different tags, {tokens:,} different tokens: are the columns swapped?"
+        sentence = message(text, examples[0].source, len(counts), len(tokens))
+        yield "swapped", True, finding(sentence, examples, range(len(examples)))
 
 
 def unlike_spellings(train: Sequence[Example], examples: Sequence[Example]) -> Finding:

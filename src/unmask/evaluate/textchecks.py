@@ -108,6 +108,17 @@ def _equal_sides(examples: Sequence[Example]) -> Found:
         text = "{file}: {count:,} of {rows:,} pairs have the same text on both sides"
         most = len(equal) >= NEARLY_ALL * len(pairs) and len(pairs) > 1
         yield "equal_texts", most, finding(message(text, examples[0].source, len(equal), len(pairs)), examples, equal)
+    others = [
+        (n, one) for n, one in enumerate(examples) if one.negative is not None and one.negative in (one.text, one.pair)
+    ]
+    if others:
+        text = "{file}: {count:,} of {rows:,} negatives are the text or the second text of their row"
+        numbers = [number for number, _ in others]
+        yield (
+            "negatives",
+            True,
+            finding(message(text, examples[0].source, len(others), len(examples)), examples, numbers),
+        )
 
 
 def _of_tokens(examples: Sequence[Example]) -> Found:

@@ -12,14 +12,12 @@ from unmask.data.corpus import documents as corpus
 from unmask.data.public import datasets as public
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import RowKind
-from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
-from unmask.data.rows.read import options_like
+from unmask.data.rows.read import RowReader, read_parts
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks import task_of
 from unmask.train.budget import Budget
-from unmask.train.rows import RowReader
 
 READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
@@ -229,12 +227,11 @@ def _own(request: Request, reader: RowReader) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    train = reader(request.train, request.read_options, request.reads, "train", frozenset())
-    options, detected = options_like(request.read_options, train)
+    sources = {"train": request.train, "test": request.test}
+    parts, options = read_parts(sources, request.read_options, request.reads, reader)
+    train = parts["train"]
     labels = {label for example in train.examples for label in example.labels}
-    heldout = for_labels(options, labels)
-    unseen = reader(request.test, heldout, request.reads, "test", detected).examples
-    test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
+    test, _ = check_targets(parts["test"].examples, request.reads, labels, request.train, options.unknown)
     rows = {"name": Path(request.train).name, "train_rows": len(train.examples), "test_rows": len(test)}
     material = Material(
         read_options=request.read_options,

@@ -23,7 +23,7 @@ from unmask.config import changed, dump
 from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.example import Example
-from unmask.data.rows.read import read_rows
+from unmask.data.rows.read import RowReader, read_rows
 from unmask.errors import UserError
 from unmask.evaluate.baselines import simplest_baseline, tfidf
 from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
@@ -42,7 +42,7 @@ from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
-from unmask.train.rows import PreparedRows, RowReader, prepare_rows
+from unmask.train.rows import PreparedRows, prepare_rows
 from unmask.train.run import environment
 from unmask.train.steps.choices import choose_threads
 from unmask.version import __version__

@@ -1,9 +1,9 @@
 """The rows of a fine-tuning run: read once, checked for what would bias its result, split where no split is given."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from unmask import files
 from unmask.advice import advise, setting
@@ -11,18 +11,14 @@ from unmask.data.rows import leaks
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.leaks import Finding, without_rows
-from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
-from unmask.data.rows.read import Rows, options_like, read_rows
+from unmask.data.rows.read import RowReader, Rows, notes_of, read_parts, read_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
 from unmask.messages import join, message
 from unmask.train.recipe import Policy, RowsConfig
 from unmask.train.run import SPLIT
-
-# read_rows, or what caches it
-RowReader = Callable[[str, ReadOptions, RowKind, Literal["train", "test"], frozenset[str]], Rows]
 
 
 @dataclass(frozen=True)
@@ -52,15 +48,9 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: Row
     Raises UserError for rows that cannot be used, dev and test labels that training does not have, and for what the
     recipe says to stop at.
     """
-    options = ReadOptions(**data.changed)
-    rows = {"train": read(data.train, options, kind, "train", frozenset())}
-    options, detected = options_like(options, rows["train"])
-    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
-    if data.dev is not None:
-        rows["dev"] = read(data.dev, heldout, kind, "train", detected)
-    if data.test is not None:
-        rows["test"] = read(data.test, heldout, kind, "test", detected)
-    notes = [note for one in rows.values() for note in one.notes]
+    sources = {"train": data.train, "dev": data.dev, "test": data.test}
+    rows, options = read_parts(sources, ReadOptions(**data.changed), kind, read)
+    notes = notes_of(rows.values())
     examples = {name: one.examples for name, one in rows.items()}
     train, checked = _remove_leaks(data, examples, notes)
     dev, test = examples.get("dev"), examples.get("test")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,22 +239,34 @@ def test_a_finished_corpus_is_not_built_again(tmp_path: Path, tokenizer: Tokeniz
 
 
 BUILD = """
-import sys, time
+import os, signal, sys
 from unmask.data.corpus import shardwriter
 from unmask.text.tokenizer import Tokenizer
 from unmask.data.corpus.documents import read_documents
 from unmask.data.corpus.shards import build
+text, tokenizer, out, last, share = sys.argv[1:]
+count = 0
+def kill(event, arguments):
+    global count
+    opened = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    changes = opened or event in ("os.rename", "os.remove", "os.mkdir")
+    if not (changes and str(arguments[0]).startswith(out)):
+        return
+    count += 1
+    if count == int(last):
+        if event == "os.rename" and os.path.isfile(arguments[0]):  # as in the midst of writing it
+            os.truncate(arguments[0], int(float(share) * os.path.getsize(arguments[0])))
+        os.kill(os.getpid(), signal.SIGKILL)
 shardwriter.BATCH_DOCUMENTS = 20
-def documents():
-    print("ready", flush=True)
-    for document in read_documents([sys.argv[1]]):
-        time.sleep(0.0005)
-        yield document
-build(documents(), Tokenizer.from_pretrained(sys.argv[2]), sys.argv[3], shard_tokens=900)
+documents, trained = read_documents([text]), Tokenizer.from_pretrained(tokenizer)
+sys.addaudithook(kill)
+build(documents, trained, out, shard_tokens=900)
+print(count)
 """
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Killed before one of its changes of files: between two of them a build differs in memory alone."""
     seed = random.randrange(10**6)
     print("seed", seed)  # pytest shows it when the test fails
     draw = random.Random(seed)
@@ -263,23 +274,14 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, to
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     arguments = [str(tmp_path / name) for name in ("a.txt", "tokenizer")]
 
-    def start(out: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", BUILD, *arguments, str(tmp_path / out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "ready\n"
-        return process
+    def start(out: str, last: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", BUILD, *arguments, str(tmp_path / out), str(last), str(draw.random())]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True)
 
-    begun = time.monotonic()
-    assert start("whole").wait() == 0
-    duration = time.monotonic() - begun
-    killed = 0
-    for _ in range(4):
-        process = start("killed")
-        time.sleep(draw.uniform(0, 0.4 * duration))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed > 0
-    assert start("killed").wait() == 0
+    changes = int(start("whole").stdout)
+    for _ in range(4):  # each does a fifth of the work at most, so that all are killed before the end
+        assert start("killed", draw.randint(1, changes // 5)).returncode == -signal.SIGKILL
+    assert start("killed").returncode == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from unmask.messages import message
+
 RowKind = Literal["label", "labels", "number", "tags", "spans", "answers", "pairs"]
 """What is true of a row: one label, any number of labels, a number, one tag for each word (so that spans do not
 overlap), spans that may overlap, answers in the second text, or that two texts belong together (or their score)."""
@@ -83,6 +85,7 @@ class Example:
     pair: the second text; of a question the context. target: what is true of the row, by its kind: a label, `Labels`,
     a number (of a pair its score), `Spans`, `Answers`; None: not known. tokens: the character bounds of the tokens,
     where the file has them. negative: of vectors, a text that `text` is to be told apart from.
+    place: what to call it, if not by its line.
     """
 
     text: str
@@ -94,6 +97,7 @@ class Example:
     group: str | None = None
     tokens: tuple[tuple[int, int], ...] | None = None
     negative: str | None = None
+    place: str | None = None
 
     @property
     def label(self) -> str | None:
@@ -140,4 +144,4 @@ class Example:
 
     @property
     def location(self) -> str:
-        return f"{self.source}, line {self.line:,}"
+        return self.place or message("{file}, line {line:,}", self.source, self.line)

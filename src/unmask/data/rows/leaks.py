@@ -9,8 +9,9 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.data.rows.example import Answers, Example, Labels
-from unmask.messages import message
+from unmask.data.rows.example import Answers, Example, Labels, Spans
+from unmask.data.textfiles import shorten
+from unmask.messages import join, message
 
 SHOWN = 3  # first places of a finding
 
@@ -45,7 +46,7 @@ class Finding:
     @property
     def places(self) -> str:
         """The first place, and that of the row which it goes with."""
-        return " and ".join(self.first[0])
+        return join(self.first[0], " and ")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for programs."""
@@ -65,8 +66,8 @@ def _finding(examples: Sequence[Example], text: str, rows: Sequence[Row], number
 
 def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
     """The held-out rows whose text stands in train, too, each with the first row of train that has it."""
-    places = {key_of(example): example.location for example in reversed(train)}
-    rows = [(n, (one.location, places[key])) for n, one in enumerate(heldout) if (key := key_of(one)) in places]
+    first = {key_of(example): example for example in reversed(train)}
+    rows = [(n, (one.location, first[key].location)) for n, one in enumerate(heldout) if (key := key_of(one)) in first]
     source = train[0].source if train else ""
     return _finding(heldout, message("of {rows:,} rows also occur in {other}", len(heldout), source), rows)
 
@@ -94,7 +95,7 @@ def _repeated(examples: Sequence[Example], text: str, keys: Sequence[Hashable]) 
 def unknown_labels(examples: Sequence[Example], labels: Collection[str]) -> Finding:
     """The rows with a label that is not among those of training rows."""
     rows = [
-        (number, (f"{example.location}: {min(new)}",))
+        (number, (message("{place}: {label}", example.location, shorten(min(new))),))
         for number, example in enumerate(examples)
         if (new := example.labels - set(labels))
     ]
@@ -104,6 +105,12 @@ def unknown_labels(examples: Sequence[Example], labels: Collection[str]) -> Find
 def one_label(examples: Sequence[Example]) -> Finding:
     """All rows, which have the same label."""
     text = "rows, all with the same label: nothing to learn"
+    return _finding(examples, text, [(number, (one.location,)) for number, one in enumerate(examples)])
+
+
+def no_targets(examples: Sequence[Example]) -> Finding:
+    """All rows, of which none has a label or an answer."""
+    text = "rows, none with a label" if examples[0].answers is None else "questions, none with an answer"
     return _finding(examples, text, [(number, (one.location,)) for number, one in enumerate(examples)])
 
 
@@ -123,15 +130,26 @@ def contradictions(examples: Sequence[Example]) -> Finding:
         if other is not None:
             numbers += same
             first.append((other, (_labelled(examples[other]), _labelled(examples[same[0]]))))
-    text = "rows have a text that also occurs with another label"
-    return _finding(examples, text, sorted(first), sorted(numbers))
+    return _finding(examples, _contradiction(examples), sorted(first), sorted(numbers))
+
+
+def _contradiction(examples: Sequence[Example]) -> str:
+    """What rows of one text differ in."""
+    target = examples[0].target if examples else None
+    if isinstance(target, Spans):
+        return "rows have a text that also occurs with other tags or spans"
+    if isinstance(target, float):
+        return "rows have a text that also occurs with another number"
+    return "rows have a text that also occurs with another label"
 
 
 def _labelled(example: Example) -> str:
     target = example.target
     if isinstance(target, Labels):
-        return f"{example.location}: {', '.join(target) or '-'}"
-    return f"{example.location}: {target}" if isinstance(target, str | float) else example.location
+        target = ", ".join(target) or "-"
+    if not isinstance(target, str | float):
+        return example.location
+    return message("{place}: {label}", example.location, shorten(str(target)))
 
 
 def without_rows(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:

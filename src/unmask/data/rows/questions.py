@@ -56,6 +56,8 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     answers = (records.named("label") or records.usual(ANSWERS)) if labelled else None
     columns = {"text_column": question, "pair_column": context, "label_column": answers}
     records.resolved.update({option: name for option, name in columns.items() if name is not None})
+    roles = {"question": question, "context": context, "answer": answers}
+    log.columns |= {role: name for role, name in roles.items() if name is not None}
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
     if labelled:
         records.note_unused(log, (question, context, answers, start, "is_impossible", "title"))
@@ -74,6 +76,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
             pairs = [] if impossible else _answers(value, begin, where)
             target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
         meta = about(line, row)
+        meta["place"] = records.places.get(line)
         meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
         if (identity := meta["id"]) in ids:
             raise UserError(f"{where}: the id occurs twice", given=identity, see=ids[identity])

@@ -5,16 +5,17 @@ file -> records (records.py; converters: readers/, questions.py)
 """
 
 import gc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unmask.config import changed
 from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
 from unmask.data.rows.readers.accepted import without_rejected
@@ -25,6 +26,7 @@ from unmask.data.rows.tagged import span_examples, tagged_examples, token_column
 from unmask.data.rows.texts import text_examples
 from unmask.data.textfiles import ReadLog, inner_suffix
 from unmask.errors import UserError
+from unmask.messages import Message, message
 
 Use = Literal["train", "test", "predict"]
 
@@ -105,6 +107,51 @@ def read_rows(
     away = {*log.columns.values(), *records.extra} if form == "texts" else set(records.names)
     unused = tuple(name for name in records.names if name not in away)
     return Rows(records.source, examples, log.notes, scheme, records.sha256, log.columns, unused, records.resolved)
+
+
+# read_rows, or what caches it
+RowReader = Callable[[str, ReadOptions, RowKind, Literal["train", "test"], frozenset[str]], Rows]
+
+
+def read_parts(
+    sources: Mapping[str, str | None], options: ReadOptions, kind: RowKind, read: RowReader = read_rows
+) -> tuple[dict[str, Rows], ReadOptions]:
+    """Read train, dev and test (None: not given) as a run does, the latter two like train; also the options with what
+    was detected in train."""
+    train = sources["train"]
+    assert train is not None
+    rows = {"train": read(train, options, kind, "train", frozenset())}
+    options, detected = options_like(options, rows["train"])
+    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
+    if (dev := sources.get("dev")) is not None:
+        rows["dev"] = read(dev, heldout, kind, "train", detected)
+    if (test := sources.get("test")) is not None:
+        rows["test"] = read(test, heldout, kind, "test", detected)
+    return rows, options
+
+
+def notes_of(parts: Iterable[Rows]) -> list[str]:
+    """The notes on several files; what is the same of them in one, `train.csv, test.csv: ...`, but for counts."""
+    sources: dict[str, list[str]] = {}
+    notes: dict[str, str] = {}
+    for part in parts:
+        for note in part.notes:
+            key = note if _counts(note) else note.replace(part.source, "\0", 1)
+            notes.setdefault(key, note)
+            sources.setdefault(key, []).append(part.source)
+    return [_with_source(note, sources[key][0], ", ".join(sources[key])) for key, note in notes.items()]
+
+
+def _counts(note: Any) -> bool:
+    """Whether a note has a number of rows or the like."""
+    return isinstance(note, Message) and (":,}" in note.template or any(map(_counts, note.values.values())))
+
+
+def _with_source(note: Any, source: str, sources: str) -> Any:
+    """A note that names other sources."""
+    if not isinstance(note, Message):
+        return sources if note == source else note
+    return message(note.template, *(_with_source(value, source, sources) for value in note.values.values()))
 
 
 def options_like(options: ReadOptions, train: Rows) -> tuple[ReadOptions, frozenset[str]]:

@@ -36,6 +36,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
         form = "label" if are_classes(records, label) else "number"
     required = labelled and kind != "pairs"
     about, negative = records.about(), records.usual(NEGATIVES)
+    log.columns |= {"negative": negative} if kind == "pairs" and negative else {}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where, target = records.place(line), None
