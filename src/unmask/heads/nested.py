@@ -91,10 +91,8 @@ class NestedHead(Head):
         self.pointer = GlobalPointer(encoder, len(task.labels), task.max_span_length)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        counts = batch.position_counts
-        position_ids = torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         words = hidden.flatten(0, -2).index_select(0, batch.positions)
-        return self.pointer(self.dropout(words), position_ids.to(hidden.device))  # type: ignore[no-any-return]
+        return self.pointer(self.dropout(words), word_numbers(batch).to(hidden.device))  # type: ignore[no-any-return]
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         return self.term(span_losses(outputs, batch, self.name).mean(1).sum(), batch.num_sequences)
@@ -133,6 +131,16 @@ class NestedHead(Head):
 
     def saved_modules(self) -> dict[str, nn.Module]:
         return {"pointer": self.pointer}
+
+
+def word_numbers(batch: Batch) -> Tensor:
+    """Number the words of each window from 0: (words,) int64."""
+    if batch.layout.is_packed:
+        counts = batch.position_counts
+        return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    owner = batch.positions // batch.layout.max_seqlen  # no counts: the graph that is exported reads positions alone
+    counts = torch.zeros_like(batch.layout.first_tokens).index_add(0, owner, torch.ones_like(owner))
+    return torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
 
 
 def span_losses(scores: Tensor, batch: Batch, name: str) -> Tensor:

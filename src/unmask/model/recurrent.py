@@ -10,9 +10,8 @@ class BiLSTM(nn.Module):
     """An LSTM in each direction (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), side by side.
 
     hidden (tokens, input_size) packed, longest sequence first -> (tokens, 2 x hidden_size), without padding: at each
-    position the sequences that are still going on form a batch. (batch, length, input_size)
-    padded is packed first. Computed in the precision of its weights, since a sum over many steps loses more in bfloat16
-    than it gains.
+    position the sequences that are still going on form a batch; or (batch, length, input_size) padded. Computed in the
+    precision of its weights, since a sum over many steps loses more in bfloat16 than it gains.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -33,10 +32,20 @@ class BiLSTM(nn.Module):
         return said[by_place.argsort()]
 
     def _padded(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        """0 at padding."""
-        order = attention_mask.sum(1).argsort(descending=True, stable=True)
-        mask = attention_mask[order]
-        packed = self(hidden[order][mask], SequenceLayout.packed(mask.sum(1).tolist()))
-        padded: Tensor = packed.new_zeros(*mask.shape, packed.shape[-1])
-        padded[mask] = packed
-        return padded[order.argsort()]
+        """Read rows of equal length, by tensors alone, so that the graph can be exported; 0 at padding."""
+        places = torch.arange(hidden.shape[1], device=hidden.device)
+        backwards = attention_mask.sum(1, keepdim=True) - 1 - places
+        backwards = torch.where(backwards < 0, places, backwards).unsqueeze(2)
+        reverse = backwards.expand_as(hidden)
+        onward = self._one_direction(hidden, "")
+        back = self._one_direction(hidden.gather(1, reverse), "_reverse")
+        back = back.gather(1, backwards.expand_as(back))
+        return torch.cat([onward, back], 2).masked_fill(~attention_mask.unsqueeze(2), 0.0)
+
+    def _one_direction(self, hidden: Tensor, suffix: str) -> Tensor:
+        weights = [
+            getattr(self.lstm, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
+        zeros = hidden.new_zeros(1, len(hidden), self.lstm.hidden_size)
+        made: Tensor = torch.lstm(hidden, (zeros, zeros), weights, True, 1, 0.0, False, False, True)[0]
+        return made
