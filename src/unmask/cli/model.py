@@ -16,6 +16,7 @@ from unmask.errors import UserError
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
+DIFFERENCES = ("outputs", "alone", "order", "padding")  # that verification measures
 WIDTH = 96  # characters of a line of settings
 FORMATS = ("hf", "sentence-transformers", "onnx", "openvino")
 
@@ -134,3 +135,34 @@ def export(
     print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
     if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
         console.note("other libraries do not support the head of this task: only the encoder was written")
+
+
+@commands.command(example="unmask verify exported")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder with exported networks (unmask export --format onnx).")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare every exported network with what torch computed, and with itself in other batches.
+
+    The result is written into the folder; a network that does not pass is used only where it is named.
+    """
+    from unmask.runtime.verify import verify as verify_networks
+
+    with console.start_step("Verification") as work:
+        networks = verify_networks(folder)
+        work.result("{count:,} networks", len(networks))
+    print_result(as_json, [dump(one) for one in networks], _show_verified)
+    if any(one.verified and not one.verified["passed"] for one in networks):
+        raise typer.Exit(1)
+
+
+def _show_verified(networks: list[dict[str, Any]]) -> None:
+    rows = []
+    for one in networks:
+        record = one["verified"] or {}
+        passed = {True: "passed", False: "failed", None: "engine not installed"}[record.get("passed")]
+        values = [
+            f"{value:.1e}" for value in record.get("differences", dict.fromkeys(DIFFERENCES, float("nan"))).values()
+        ]
+        rows.append((one["backend"], one["precision"], translate(passed), *values, record.get("tolerance")))
+    console.table(("backend", "precision", "result", *DIFFERENCES, "tolerance"), rows)

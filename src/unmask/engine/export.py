@@ -14,15 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from unmask import files
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
+from unmask.bundle.weights import save_tensors
 from unmask.config import dump
 from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError, missing_extra
@@ -34,10 +33,12 @@ from unmask.learner.head import Head
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, WEIGHTS, ExportedNetwork, HeadName
+from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, RECORDED, WEIGHTS, ExportedNetwork, HeadName
+from unmask.runtime.verify import outputs_of, recorded_rows, save_recorded
 from unmask.version import __version__
 
 OPSET = 20
+LONGEST_RECORDED = 512  # tokens
 FILES = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}
 
 
@@ -82,22 +83,34 @@ def export(source: Path | str, format: str, folder: Path, *, allow_unused: bool 
     with files.atomic(folder) as temporary:
         if folder.exists():
             _check_same(opened, folder)
-            shutil.copytree(folder, temporary, copy_function=os.link)
-            (temporary / FACTS).unlink()  # a link to the file that stays if this fails
+            shutil.copytree(folder, temporary, copy_function=_copy)
             facts = files.read_object(folder / FACTS)
         else:
             temporary.mkdir()
             facts = _new_folder(opened, temporary)
         network = _write_network(engine, head, format, temporary)
-        save_file(
-            {name: np.ascontiguousarray(x) for name, x in engine.backend(head).parameters.items()},
-            temporary / HEAD_ARRAYS,
-        )
+        torch_backend = engine.backend(head)
+        arrays = {name: torch.from_numpy(one) for name, one in torch_backend.parameters.items()}
+        save_tensors(arrays, temporary / HEAD_ARRAYS)
+        longest = min(opened.config.max_position_embeddings, LONGEST_RECORDED)
+        is_pair = bool(opened.config.type_vocab_size > 1)
+        rows = recorded_rows(opened.config.vocab_size, longest, is_pair, reads_positions(engine.head(head)))
+        save_recorded(temporary / RECORDED, rows, outputs_of(torch_backend, rows, network.per_token))
         key = (network.backend, network.precision, network.head)
         others = [one for one in facts.get("networks", []) if (one["backend"], one["precision"], one["head"]) != key]
         facts["networks"] = [*others, dump(network)]
         files.write_json(temporary / FACTS, facts)
     return network
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file; the weights, which nothing here changes, become a second name of the same file."""
+    (os.link if source.endswith(WEIGHTS) else shutil.copy2)(source, target)
+
+
+def reads_positions(head: nn.Module) -> bool:
+    """Return whether a head reads single tokens, whose positions are an input."""
+    return isinstance(head, MLMHead | TagHead | NestedHead)
 
 
 def _check_same(opened: Bundle, folder: Path) -> None:
@@ -125,12 +138,11 @@ def _new_folder(opened: Bundle, folder: Path) -> dict[str, Any]:
 def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Path) -> ExportedNetwork:
     module = engine.head(head)
     reads_first = isinstance(module, Head) and module.reads_first
-    needs_positions = isinstance(module, MLMHead | TagHead | NestedHead)
     network = _Network(engine.encoder, module, reads_first).eval()
     file = folder / FILES[format]
     file.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
-        program = _onnx_program(network, engine.bundle.config.max_position_embeddings, needs_positions)
+        program = _onnx_program(network, engine.bundle.config.max_position_embeddings, reads_positions(module))
         if format == "onnx":
             program.save(file)
         else:

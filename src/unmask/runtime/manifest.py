@@ -25,6 +25,7 @@ FORMAT = 2  # of unmask.json
 FACTS = "unmask.json"
 WEIGHTS = "model.safetensors"
 HEAD_ARRAYS = "head.safetensors"
+RECORDED = "recorded.safetensors"
 
 
 @config
