@@ -1,18 +1,25 @@
 """What many tests share: one thread, hypothesis without deadlines, a tiny corpus made in code."""
 
+import importlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from safetensors.torch import save_file
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
+from public_weights import MODELS, RECORDED, drawn
+from tests.advice_checks import refused_advice
 from tests.reference_attention import reference
+from unmask import console
+from unmask.cli.common.help import Command
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import EncodedRow
@@ -37,6 +44,39 @@ def story(number: int, sentences: int = 6) -> str:
     """A text of its own for each number: sentences of random words."""
     draw = random.Random(number)
     return " ".join(" ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences))
+
+
+@pytest.fixture(autouse=True)
+def advice_that_a_command_accepts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No command prints the name of an option or a setting that it does not have."""
+    under_way: dict[str, Any] = {"name": None, "given": []}
+    faults: list[str] = []
+    app = importlib.import_module("unmask.cli.app")  # the package has its `app` under this name
+    invoke, choose = Command.invoke, app._choose_language
+
+    def begin(option: str | None, arguments: list[str]) -> list[str]:
+        under_way.update(name=None, given=arguments)
+        return choose(option, arguments)
+
+    def record(self: Command, ctx: Any) -> Any:
+        under_way["name"] = ctx.command_path.removeprefix("unmask ")
+        return invoke(self, ctx)
+
+    def checked(print_it: Callable[..., None]) -> Callable[..., None]:
+        def check(text: Any, *values: object) -> None:
+            shown = console.message(text, *values) if values else str(text)
+            if under_way["name"] is not None and not shown.startswith(("{", "[")):  # JSON is for programs
+                faults.extend(refused_advice(under_way["name"], shown, under_way["given"]))
+            print_it(text, *values)
+
+        return check
+
+    monkeypatch.setattr(app, "_choose_language", begin)
+    monkeypatch.setattr(Command, "invoke", record)
+    for name in ("print_text", "note", "show_error"):
+        monkeypatch.setattr(console, name, checked(getattr(console, name)))
+    yield
+    assert not faults, "\n".join(faults)
 
 
 @pytest.fixture(scope="session")
@@ -298,3 +338,25 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def doubtful_questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, where a third of the questions has none."""
     return _questions(tmp_path_factory.mktemp("questions") / "doubtful.json", unanswerable=True)
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """As many tokens as the public models of `publish` have embeddings."""
+    text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
+    return Tokenizer.train([text] * 3, vocab_size=RECORDED["pieces"], allow_fewer=True)
+
+
+@pytest.fixture
+def publish(small_tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder of public_outputs.json by its name, with changes of its config.json."""
+
+    def make(name: str, folder: Path = tmp_path / "public", **changes: object) -> Path:
+        said = MODELS[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({**said["config"], **changes}))
+        save_file(drawn(said["shapes"]), folder / "model.safetensors", {"format": "pt"})
+        small_tokenizer.save_pretrained(folder)
+        return folder
+
+    return make

@@ -1,11 +1,17 @@
 """Weights drawn from the names of tensors: the same wherever they are drawn."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+RECORDED = json.loads((Path(__file__).parent / "public_outputs.json").read_text())  # by parity/record.py
+MODELS: dict[str, Any] = RECORDED["models"]
 
 
 def drawn(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unmask import console
 from unmask.errors import UserError, missing_extra, suggest
@@ -128,3 +130,72 @@ def test_a_command_makes_a_remark_once(capsys: pytest.CaptureFixture[str]) -> No
                 console.note(text)
     console.note("a file")
     assert capsys.readouterr().err.split("\n") == ["a file", "another"] * 2 + ["a file", ""]
+
+
+# speed and time left
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+def work_of(total: float) -> console.StepProgress:
+    work = console.StepProgress("Work", None, is_live=True)
+    work.start(total, "rows")
+    return work
+
+
+@given(
+    st.floats(0.01, 1e4),
+    st.lists(st.floats(0.01, 40), min_size=1, max_size=120),
+    st.floats(0, 1),
+    st.floats(0, 1e6),
+)
+def test_constant_speed_gives_the_exact_time_left(
+    clock: list[float], speed: float, pauses: list[float], part: float, before: float
+) -> None:
+    """Whatever the pauses between two reports, at any time between two; with what an earlier run did."""
+    whole = sum(pauses) + 100
+    work = work_of(before + speed * whole)
+    for number, pause in enumerate(pauses):
+        clock[0] += pause
+        work.advance(speed * pause)
+        if number == 0:
+            work.resume(before)
+    later = part * min(pauses[-1], max(pauses))
+    clock[0] += later
+    left = work.seconds_left()
+    if sum(pauses) + later > 0.5:
+        assert left == pytest.approx(100 - later, rel=1e-6, abs=1e-3)
+        assert work.speed.measure(clock[0])[0] == pytest.approx(speed, rel=1e-6)
+
+
+@given(st.floats(1, 2000), st.floats(0.1, 100), st.floats(0.1, 100), st.sampled_from([0.02, 0.5, 3.0]))
+def test_a_change_of_speed_is_followed(
+    clock: list[float], first: float, slow: float, fast: float, every: float
+) -> None:
+    """After 30 seconds, or a tenth of the time, the speed is the new one alone."""
+    work = work_of(1e9)
+    for speed, lasts in ((slow, first), (fast, max(console.RECENT_SECONDS, first * 0.12) + 2 * every + 2)):
+        steps = max(1, min(2000, round(lasts / every)))
+        for _ in range(steps):
+            clock[0] += lasts / steps
+            work.advance(speed * lasts / steps)
+    left = (1e9 - work.speed.done) / fast
+    assert work.seconds_left() == pytest.approx(left, rel=1e-6)
+    assert len(work.speed._samples) < 2 * console.SAMPLES
+
+
+def test_a_stall_lowers_the_speed_and_a_slow_start_is_forgotten(clock: list[float]) -> None:
+    work = work_of(1000)
+    clock[0] += 60  # a compiler
+    work.advance(1)
+    for _ in range(40):
+        clock[0] += 1
+        work.advance(10)
+    assert work.seconds_left() == pytest.approx(599 / 10)
+    clock[0] += 30
+    assert work.seconds_left() > 1.9 * 599 / 10

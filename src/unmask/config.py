@@ -15,6 +15,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
+from unmask import advice
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import Message, message
 
@@ -80,7 +81,9 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError("{text!r} is not a setting", text, allowed="key.sub=value, for example train.budget=5m")
+            example = advice.setting("train.budget=5m") or "data.on_error=skip"
+            allowed = message("key.sub=value, for example {example}", example)
+            raise UserError("{text!r} is not a setting", text, allowed=allowed)
         try:
             read = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:

@@ -9,8 +9,10 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 from rich import box
@@ -28,6 +30,8 @@ from unmask.messages import Message, message, pad, render, translate
 TITLE_WIDTH = 14  # cells of a terminal
 SUMMARY_WIDTH = 72
 PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
+RECENT_SECONDS, RECENT_SHARE = 30.0, 0.1  # the last part of the work, whose speed counts: the longer of both
+SAMPLES = 100  # of that part
 
 _state = {"quiet": False}
 _noted: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
@@ -131,6 +135,9 @@ class Progress:
     def advance(self, amount: float) -> None:
         """So much more is done."""
 
+    def resume(self, amount: float) -> None:
+        """So much was done before this stretch began, by a run that is continued."""
+
     def show(self, text: str) -> None:
         """Text to show beside the bar, for example the loss."""
 
@@ -138,8 +145,49 @@ class Progress:
 SILENT = Progress()
 
 
+class Speed:
+    """The speed of the last part of the work: the last 30 seconds, or the last tenth of the time where that is longer.
+
+    Rows are sorted by length and the first steps wait for compilers and caches, so that the speed of all the work so
+    far is not the speed to come.
+    """
+
+    def __init__(self, begun: float) -> None:
+        self.begun = self.last = begun
+        self.done = 0.0
+        self._samples = deque([(begun, 0.0)])  # (time in seconds, amount done by then)
+
+    def advance(self, amount: float, now: float) -> None:
+        """So much more is done at the time `now`, in seconds."""
+        self.done, self.last = self.done + amount, now
+        part = max(RECENT_SECONDS, RECENT_SHARE * (now - self.begun))
+        if now - self._samples[-1][0] >= part / SAMPLES:
+            self._samples.append((now, self.done))
+        while len(self._samples) > 1 and self._samples[1][0] <= now - part:
+            self._samples.popleft()
+
+    def resume(self, amount: float) -> None:
+        """Count what was done before: it took none of the time."""
+        self.done += amount
+        self._samples = deque((when, done + amount) for when, done in self._samples)
+
+    def measure(self, now: float) -> tuple[float, float]:
+        """(amount per second, amount done since the last report at this speed); (0, 0) where no time has passed.
+
+        Work reports now and then. The time since the last report counts from the moment on at which the next one
+        was due, by the longest pause between two: so a stall lowers the speed, and a pause does not.
+        """
+        first, before = self._samples[0]
+        times = [*(when for when, _ in self._samples), self.last]
+        pause = min(now - self.last, max(b - a for a, b in pairwise(times)))
+        spent = now - pause - first
+        speed = (self.done - before) / spent if spent > 0 else 0.0
+        return speed, speed * pause
+
+
 class StepProgress(Progress):
-    """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
+    """One line of work: a live bar while it runs, with the throughput of the last part of the work (`Speed`) and the
+    time left at that, one line when it is done."""
 
     def __init__(self, title: str, number: int | None, is_live: bool) -> None:
         self.title, self.number, self.is_live = title, number, is_live
@@ -148,15 +196,18 @@ class StepProgress(Progress):
         self.start(None, "")
 
     def start(self, total: float | None, unit: str) -> None:
-        self.total, self.unit, self.done, self.text = total, unit, 0.0, ""
-        self.stretch = time.monotonic()
+        self.total, self.unit, self.text = total, unit, ""
+        self.speed = Speed(time.monotonic())
 
     def advance(self, amount: float) -> None:
-        self.done += amount
         now = time.monotonic()
+        self.speed.advance(amount, now)
         if not self.is_live and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
             self._last_plain = now
             print(f"{self._head()}{self._status()}", file=sys.stderr, flush=True)
+
+    def resume(self, amount: float) -> None:
+        self.speed.resume(amount)
 
     def show(self, text: str) -> None:
         self.text = text
@@ -173,24 +224,29 @@ class StepProgress(Progress):
         number = "" if self.number is None else f"{self.number:>2}  "
         return number + pad(translate(self.title), TITLE_WIDTH)
 
+    def seconds_left(self) -> float | None:
+        """Until the end at the present speed, None where that is not known (yet)."""
+        now = time.monotonic()
+        speed, since = self.speed.measure(now)
+        if not self.total or speed <= 0 or now - self.speed.begun <= 0.5:
+            return None
+        return max(0.0, (self.total - self.speed.done - since) / speed)
+
     def _status(self) -> str:
-        spent = time.monotonic() - self.stretch
         parts = []
         if self.total:
-            parts.append(f"{min(1.0, self.done / self.total):>4.0%}")
-        if self.unit and spent > 0:
-            rate = self.done / spent
+            parts.append(f"{min(1.0, self.speed.done / self.total):>4.0%}")
+        if self.unit and (rate := self.speed.measure(time.monotonic())[0]) > 0:
             amount = size(rate) if self.unit == "bytes" else f"{count(rate)} {translate(self.unit)}"
             parts.append(f"{amount}/{translate('s')}")
         parts += [translate(text) for text in (self.prefix, self.text) if text]
-        if self.total and self.done and spent > 0.5:
-            left = seconds(max(0.0, spent * (self.total / self.done - 1)))
-            parts.append(translate(message("{time} left", left)))
+        if (left := self.seconds_left()) is not None:
+            parts.append(translate(message("{time} left", seconds(left))))
         return "  ".join(parts)
 
     def __rich__(self) -> Table:
         row = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=self.total, completed=self.done, width=30, pulse=self.total is None)
+        bar = ProgressBar(total=self.total, completed=self.speed.done, width=30, pulse=self.total is None)
         row.add_row(Text(self._head()), bar, Text(self._status()))
         return row
 

@@ -16,6 +16,8 @@ from typing import IO, Any
 from unmask.errors import UserError
 from unmask.messages import message
 
+_POINTER = b"version https://git-lfs"  # how the file that git has in place of a large one begins
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -138,9 +140,18 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json_text(value))
 
 
+def refuse_pointer(path: Path | str) -> None:
+    """Raises UserError for a file that git has put in place of a large one."""
+    with Path(path).open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            hint = "git lfs pull, in the folder that was cloned"
+            raise UserError("{path} is a pointer of Git LFS, not the file itself", path, hint=hint)
+
+
 def read_text(path: Path | str) -> str:
     """Raises UserError where the file is absent, may not be read or is not UTF-8."""
     try:
+        refuse_pointer(path)
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError("{path} does not exist", path) from None

@@ -1,6 +1,8 @@
 """`unmask data check`, and what `unmask finetune` says of its files before it trains."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,7 @@ def test_and_told_to_programs(command, rows: dict[str, Path]) -> None:
 
 def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["clean"])
-    assert done.code == 0 and "no problem that would bias" in done.out
+    assert done.code == 0 and "labels" in done.out and done.out.count(" ok ") >= 6 and "!" not in done.out
     tags = rows["clean"].with_suffix(".conll")
     tags.write_text("Ada\tB-PER\nis\tO\n\nBob\tB-PER\n")
     done = command("data", "check", "--train", tags, "--task", "tag")
@@ -106,3 +108,43 @@ def test_a_test_set_is_cut_and_used(command, pretrained: Path, table: Path, tmp_
     assert done.code == 0 and told["rows"] == 20 and told["file"] == str(out / "split" / "test.jsonl")
     again = command(*asked, "train.budget=2 steps", "task.max_length=16", "--json")
     assert json.loads(again.out)["test"] == told
+
+
+def test_answers_that_stand_elsewhere(command, tmp_path: Path) -> None:
+    lines = [
+        {"question": f"who {n}?", "context": f"in {n} came Ada", "answers": [{"text": "Ada", "answer_start": start}]}
+        for n, start in enumerate((10, 3, 10, 0))
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = command("data", "check", "--task", "answer", "--train", tmp_path / "a.jsonl", "--json")
+    (problem,) = json.loads(done.out)["problems"]
+    assert done.code == 0 and (problem["kind"], problem["rows"]) == ("answers_moved", 2)
+    assert problem["first"] == [[f"{tmp_path / 'a.jsonl'}, line 2"]]
+
+
+def test_columns_that_are_read_and_those_that_are_not(command, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,title,review,stars\n1,x,good,5\n2,y,bad,1\n")
+    done = command("data", "check", "--train", tmp_path / "a.csv", "--json")
+    columns = json.loads(done.out)["columns"]["train"]
+    assert columns == {"read": {"text": "review", "label": "stars"}, "not_used": ["title"]}
+    shown = command("data", "check", "--train", tmp_path / "a.csv").out
+    assert "'review'" in shown and "title" in shown
+
+
+def test_the_exit_status_follows_what_biases(command, tmp_path: Path) -> None:
+    texts = [f"river stone {n} winter" for n in range(40)]
+    rows = {"case": ["Yes", "yes", "no", "no"], "rare": ["yes", "no"] * 2, "clean": ["yes", "no", "yes", "no"]}
+    for name, labels in rows.items():
+        lines = [f"{text},{labels[n % 4]}" for n, text in enumerate(texts)]
+        lines[-1] = f"{texts[-1]},odd" if name == "rare" else lines[-1]
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    codes = {name: command("data", "check", "--train", tmp_path / f"{name}.csv").code for name in rows}
+    assert codes == {"case": 1, "rare": 0, "clean": 0}
+
+
+def test_no_numpy_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,x\nb,y\n")
+    code = "import sys; from unmask.cli.app import run; run(sys.argv[1:]); print('numpy' in sys.modules)"
+    arguments = [sys.executable, "-c", code, "data", "check", "--train", str(tmp_path / "a.csv")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"

@@ -58,6 +58,7 @@ def test_a_model_reads_as_it_was_trained(command, pretrained: Path, tmp_path: Pa
     asked = ["finetune", "--model", pretrained, "--train", train, "--output", out, *FAST]
     assert command(*asked, "--label-column", "topic", "data.on_error=skip").code == 0
     assert files.read_json(out / "model" / "unmask.json")["reading"] == {
+        "text_column": "title",
         "label_column": "topic",
         "on_error": "skip",
         "pairs": False,
@@ -73,12 +74,80 @@ def test_a_model_reads_as_it_was_trained(command, pretrained: Path, tmp_path: Pa
     other = table(tmp_path / "other.csv", "text,label", "river,water")
     assert [example.label for example in model.read(other).examples] == ["water"]
     assert [example.text for example in model.read(other, "predict").examples] == ["river"]
+    said = command("predict", out, other).err
+    assert "'title'" in said and "'text'" in said, "what is read instead is noted"
     plain = table(tmp_path / "plain.txt", "a river", "a wall")
-    assert command("predict", out, plain).code == 0
+    done = command("predict", out, plain)
+    assert done.code == 0 and "title" not in done.err
     shown = command("evaluate", out, test, "data.label_column=label", "data.unknown_labels=wrong", "--json")
     assert shown.code == 0 and '"unknown_labels": ["x"]' in shown.out
     wrong = command("evaluate", out, test, "data.labels_column=label")
     assert wrong.code == 1 and "data.labels_column" in wrong.err and "label_column?" in wrong.err
+
+
+@pytest.mark.parametrize("options", [["--text-column", "title", "--label-column", "topic"], []])
+def test_columns_of_training_are_read_again_without_options(
+    command, pretrained: Path, tmp_path: Path, options: list[str]
+) -> None:
+    train = table(tmp_path / "train.csv", "title,topic", *LABELLED)
+    test = table(
+        tmp_path / "test.csv", "text,label,title,topic", *(f"wall {n},stone,{row}" for n, row in enumerate(LABELLED))
+    )
+    out = tmp_path / "run"
+    assert command("finetune", "--model", pretrained, "--train", train, "--output", out, *options, *FAST).code == 0
+    named = ["--text-column", "title"]
+    assert (
+        command("evaluate", out, test, "--json").out
+        == command("evaluate", out, test, *named, "--label-column", "topic", "--json").out
+    )
+    assert command("predict", out, test).out == command("predict", out, test, *named).out != ""
+    model = load(out)
+    assert [one.text for one in model.read(test).examples] == [row.partition(",")[0] for row in LABELLED]
+    assert model.evaluate(test) == model.evaluate(test, text_column="title", label_column="topic")
+
+
+def test_several_labels_are_separated_as_in_training(command, pretrained: Path, tmp_path: Path) -> None:
+    labels = ["water|big, wide", "stone", "stone|water", "big, wide"]
+    train = table(tmp_path / "train.tsv", "text\ttags", *(f"river {n}\t{labels[n % 4]}" for n in range(40)))
+    out = tmp_path / "run"
+    asked = ["finetune", "--model", pretrained, "--train", train, "--output", out, "--task", "multilabel", *FAST]
+    assert command(*asked, "--label-column", "tags").code == 0
+    assert files.read_json(out / "model" / "unmask.json")["reading"]["label_separator"] == "|"
+    test = table(
+        tmp_path / "test.tsv", "text\ttags", "a wall\tstone|water", "sea\tbig, wide", "both\tstone, water|stone"
+    )
+    with refused(test, "line 4", "stone, water"):
+        load(out).read(test)
+    other = table(tmp_path / "other.tsv", "text\ttags", "a wall\tstone;water", "a wall\tstone")
+    assert [example.labels for example in load(out).read(other).examples] == [{"stone", "water"}, {"stone"}]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-16"])
+def test_the_encoding_of_training_is_that_of_files_that_are_not_unicode(
+    command, pretrained: Path, tmp_path: Path, encoding: str
+) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("text,label\n" + "".join(f"é{row}\n" for row in LABELLED), encoding="cp1252")
+    test.write_text("text,label\nLés rivières,water\n", encoding=encoding)
+    out = tmp_path / "run"
+    asked = ["finetune", "--model", pretrained, "--train", train, "--output", out, *FAST]
+    assert command(*asked, "--encoding", "cp1252").code == 0
+    rows = load(out).read(test)
+    assert [one.text for one in rows.examples] == ["Lés rivières"]
+    assert any("CP1252" in note.upper() for note in rows.notes) == (encoding != "cp1252")
+    assert command("predict", out, test).code == 0
+
+
+def test_a_model_of_single_texts_reads_the_first_of_two_and_says_so(command, pretrained: Path, tmp_path: Path) -> None:
+    train = table(tmp_path / "train.csv", "text,label", *LABELLED)
+    out = tmp_path / "run"
+    assert command("finetune", "--model", pretrained, "--train", train, "--output", out, *FAST).code == 0
+    both = table(tmp_path / "both.csv", "premise,hypothesis,label", "river,a wall,water")
+    rows = load(out).read(both)
+    assert [(one.text, one.pair) for one in rows.examples] == [("river", None)]
+    assert any("single texts" in note for note in rows.notes)
+    three = table(tmp_path / "three.csv", "text_a,text_b,text,label", "x,y,river,water")
+    assert [(one.text, one.pair) for one in load(out).read(three).examples] == [("river", None)]
 
 
 def test_a_model_of_pairs_refuses_single_texts(command, pretrained: Path, tmp_path: Path) -> None:
@@ -86,7 +155,12 @@ def test_a_model_of_pairs_refuses_single_texts(command, pretrained: Path, tmp_pa
     train = table(tmp_path / "train.csv", "premise,hypothesis,label", *pairs)
     out = tmp_path / "run"
     assert command("finetune", "--model", pretrained, "--train", train, "--output", out, *FAST).code == 0
-    assert files.read_json(out / "model" / "unmask.json")["reading"] == {"pairs": True}
+    assert files.read_json(out / "model" / "unmask.json")["reading"] == {
+        "text_column": "premise",
+        "pair_column": "hypothesis",
+        "label_column": "label",
+        "pairs": True,
+    }
     model = load(out)
     assert model("river", "other").label in ("water", "stone")
     with refused("line 1", "--pair-column"):

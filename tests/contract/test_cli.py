@@ -9,41 +9,46 @@ import typer.main
 from unmask.cli.app import app, run
 
 COMMANDS = {
-    "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --next-sentence "
-    "--whole-words --from --seed --json SETTINGS",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
-    "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
-    "--lr --epochs --batch-size --max-length --seed --output --json",
-    "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
-    "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
-    "--encoding --on-error SETTINGS",
-    "export": "MODEL --output --format --allow-unused --json",
-    "fill": "MODEL TEXT --top-k --json",
-    "report": "RUN --output --lang",
-    "runs": "FOLDER --json",
-    "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --output --lang --json",
-    "inspect": "MODEL --json",
-    "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
-    "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error --seed "
-    "--allow-unused --json",
-    "recipe show": "RECIPE OVERRIDES --json",
-    "recipe explain": "KEY --kind --json",
-    "recipe check": "RECIPE OVERRIDES --json",
+    "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column "
+    "--label-column --label-columns --missing-labels --token-column --tag-column --scheme "
+    "--span-offsets --on-error --input-format --encoding --unknown-labels SETTINGS "
+    "--next-sentence --whole-words --from --seed --allow-unused --json",
     "tokenizer train": "SOURCES --output --vocab-size --cased --min-frequency --fold-width --simplify --text-column "
     "--encoding --on-error --json",
     "tokenizer inspect": "FOLDER TEXT --pair --json",
-    "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed "
-    "--encoding --on-error --restart --json",
+    "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed --encoding "
+    "--on-error --restart --json",
     "corpus stats": "CORPUS --json",
-    "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --allow-unused --json",
+    "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
+    "--label-separator --label-columns --missing-labels --token-column --tag-column --scheme "
+    "--span-offsets --on-error --input-format --encoding --unknown-labels --lr --epochs "
+    "--batch-size --max-length --seed --output --allow-unused --json",
+    "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator --label-columns "
+    "--missing-labels --token-column --tag-column --scheme --span-offsets --on-error "
+    "--input-format --encoding --unknown-labels SETTINGS --allow-unused --json",
+    "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column "
+    "--on-error --input-format --encoding SETTINGS --allow-unused",
+    "fill": "MODEL TEXT --top-k --allow-unused --json",
+    "report": "RUN --output --lang",
+    "runs": "FOLDER --json",
+    "compare": "RUNS --test --text-column --pair-column --label-column --label-separator --label-columns "
+    "--missing-labels --token-column --tag-column --scheme --span-offsets --on-error "
+    "--input-format --encoding --unknown-labels --output --lang --json",
+    "inspect": "MODEL --json",
+    "export": "MODEL --output --format --allow-unused --json",
+    "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
+    "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error "
+    "--seed --allow-unused --json",
+    "recipe show": "RECIPE OVERRIDES --json",
+    "recipe explain": "KEY --kind --json",
+    "recipe check": "RECIPE OVERRIDES --json",
     "data list": "--json",
     "data get": "NAME --output --json",
-    "data check": "SETTINGS --train --dev --test --task --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --json",
+    "data check": "--train --dev --test --task --text-column --pair-column --label-column --label-separator "
+    "--label-columns --missing-labels --token-column --tag-column --scheme --span-offsets "
+    "--on-error --input-format --encoding SETTINGS --json",
+    "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
 }
 
 

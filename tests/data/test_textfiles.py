@@ -62,8 +62,44 @@ def test_every_way_of_storing_text_reads_the_same(tmp_path: Path, name: str, con
 
 
 def test_only_line_ends_end_lines(tmp_path: Path) -> None:
-    line = "form feed \x0c, separator \u2028, next line \x85, carriage return \r inside"
+    line = "form feed \x0c, separator \u2028, next line \x85, vertical tab \x0b inside"
     assert list(open_text(write(tmp_path, "a.txt", line + "\nb"))) == [(1, line), (2, "b")]
+
+
+@given(
+    st.lists(st.text("ab\u4e2d \t", max_size=5), min_size=1, max_size=30),
+    st.lists(st.sampled_from(["\n", "\r\n", "\r"]), min_size=31, max_size=31),
+    st.sampled_from([1, 2, 3, 7, 2**20]),
+)
+def test_every_line_end_counts_also_mixed_and_where_the_bytes_are_cut(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], ends: list[str], chunk: int
+) -> None:
+    # Python's universal newlines are the oracle; \r\r\n throughout is one end, which is tested below
+    text = "x" + "".join(line + end for line, end in zip(lines, ends, strict=False)) + "last"
+    if "\r\r\n" in text:
+        return
+    path = write(tmp_path_factory.mktemp("ends"), "a.txt", text)
+    with pytest.MonkeyPatch.context() as patch, path.open(encoding="utf-8", newline=None) as oracle:
+        patch.setattr(textfiles, "CHUNK", chunk)
+        assert list(open_text(path)) == [(n, line.removesuffix("\n")) for n, line in enumerate(oracle, 1)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "gb18030"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\r\r\n"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_line_ends_of_every_encoding(tmp_path: Path, name: str, end: str, encoding: str) -> None:
+    lines = ["id", "", *[f"{CHINESE}{number}" for number in range(5)]]
+    log = ReadLog()
+    found = list(open_text(write(tmp_path, name, "".join(line + end for line in lines).encode(encoding)), log))
+    assert found == list(enumerate(lines, 1))
+    assert ("CR CR LF" in " ".join(log.notes)) == (end == "\r\r\n")
+
+
+def test_a_byte_order_mark_inside_is_ignored_and_noted(tmp_path: Path) -> None:
+    log = ReadLog()
+    path = write(tmp_path, "a.txt", "\ufeffone\n\ufefftwo \ufeff\n")
+    assert list(open_text(path, log)) == [(1, "one"), (2, "two \ufeff")]
+    assert any(f"{path}, line 2" in note for note in log.notes)
 
 
 @pytest.mark.parametrize(("content", "what"), [("", "empty"), (" \n\t\n\n", "white space")])
@@ -101,7 +137,7 @@ def test_another_encoding_is_named_with_the_option_that_reads_it(
 ) -> None:
     path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
     error = refusal(path, f"{path}, line 2", "UTF-8")
-    assert f"--encoding {guess} " in error.facts["hint"]
+    assert f"encoding={guess!r} " in error.facts["hint"]
     assert list(open_text(path, encoding=guess)) == [(1, "plain"), (2, text)]
 
 
@@ -109,7 +145,7 @@ def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refusal(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"), "a.txt, line 3", "UTF-8")
     assert "position 4" in error.facts["given"]
     damaged = refusal(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]), "b.txt, line 1")
-    assert "UTF-8" in damaged.facts["hint"] and "--encoding" not in damaged.facts["hint"]
+    assert "UTF-8" in damaged.facts["hint"] and "encoding=" not in damaged.facts["hint"]
 
 
 def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
@@ -187,8 +223,7 @@ def test_kinds_by_name() -> None:
     names = {"a.txt": "txt", "a.JSONL.gz": "jsonl", "a.ndjson": "jsonl", "a.csv.zst": "csv", "b.tsv": "tsv"}
     assert {name: kind_of(name) for name in names} == names
     assert kind_of("README") == kind_of("-") == "txt"
-    with refused("a.json", ".jsonl"):
-        kind_of("a.json")
+    assert (kind_of("a.json"), kind_of("a.parquet")) == ("json", "parquet")
 
 
 def test_the_size_of_the_text_is_known_beforehand(tmp_path: Path) -> None:

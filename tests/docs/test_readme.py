@@ -88,8 +88,9 @@ def write_files(folder: Path, chinese: bool) -> None:
             "annotations": [{"result": [{"from_name": "ner", "type": "labels", "value": span}]}],
         }
         for number in range(40)
-        for text in [blank.join(draw.choices(words, k=6))]
-        for span in [{"start": 0, "end": len(text) // 2, "labels": [draw.choice(["PER", "LOC"])]}]
+        for some in [draw.choices(words, k=6)]
+        for text in [blank.join(some)]
+        for span in [{"start": 0, "end": len(blank.join(some[:3])), "labels": [draw.choice(["PER", "LOC"])]}]
     ]
     (folder / "export.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
     for name, count in (("nested", 60), ("nested-test", 20)):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from errors import refused
 from unmask.evaluate import baselines
-from unmask.metrics.retrieval import cosines
+from unmask.metrics.retrieval import Similarity
 
 TOPICS = {
     "sport": "match goal team referee",
@@ -110,7 +110,7 @@ def test_the_nearest_span_is_near_the_words_of_the_question() -> None:
 def test_words_in_common_bring_texts_together() -> None:
     texts = ["The river, winter!", "the RIVER winter", "a stone bridge", "江河水", "水很深", "一座桥"]
     vectors = baselines.word_vectors(texts)
-    near = cosines(vectors[:, None].repeat(6, 1), vectors[None].repeat(6, 0))
+    near = Similarity().of_pairs(vectors[:, None].repeat(6, 1), vectors[None].repeat(6, 0))
     assert near[0, 1] == pytest.approx(1) and near[3, 4] > 0.1
     assert abs(near[0, 2]) < 1e-6 and abs(near[3, 5]) < 1e-6
     assert np.array_equal(baselines.word_vectors([""]), np.zeros((1, baselines.BUCKETS)))

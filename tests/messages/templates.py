@@ -23,9 +23,9 @@ from unmask.train.explain import explain
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
-CALLS = {"message", "note", "result", "print_text", "show", "start_step", "translate"}  # texts of their own
+CALLS = {"message", "note", "result", "print_text", "show", "start_step", "translate", "advise", "to_change"}
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
-JOINED = {"{a}, {b}", "{a}; {b}", "{a} or {b}"}
+JOINED = {"{a}, {b}", "{a}; {b}", "{a}: {b}", "{a} or {b}"}
 PRINTED = {
     "error:",
     "given",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.metrics import retrieval
-from unmask.metrics.retrieval import OF_RANKS, Pool, cosines, ranked, retrieval_scores
+from unmask.metrics.retrieval import OF_RANKS, Pool, Similarity, ranked, retrieval_scores
 
 
 def written_out(pairs: list[tuple[str, str]], vectors: dict[str, np.ndarray]) -> dict[str, list[float]]:
@@ -57,7 +57,7 @@ def test_as_scikit_learn() -> None:
     rows = np.stack([first[a] for a, _ in pairs])
     ranks = ranked(Pool.of(pairs), rows, second)[0]
     relevance = np.array([[float(a == other) for other, _ in pairs] for a, _ in pairs])
-    scores = np.stack([cosines(np.repeat(row[None], 50, 0), second) for row in rows])
+    scores = np.stack([Similarity().of_pairs(np.repeat(row[None], 50, 0), second) for row in rows])
     for number in range(50):
         ndcg = metrics.ndcg_score(relevance[number : number + 1], scores[number : number + 1], k=10)
         assert retrieval_scores("ndcg_10", [ranks[number]])[0] == pytest.approx(ndcg)

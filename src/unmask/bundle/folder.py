@@ -22,14 +22,15 @@ from unmask import files
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
+from unmask.bundle.foreign import not_a_model
 from unmask.bundle.layout import config_json, from_public, to_public, why_not_public
-from unmask.bundle.public import PROBLEMS, read_public
+from unmask.bundle.public import read_public
+from unmask.bundle.public_heads import PROBLEMS, SIGMOID
 from unmask.bundle.sentence_transformers import MODULES, fits_sentence_transformers, write_sentence
 from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
 from unmask.heads import head_class
-from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.runtime.manifest import FACTS, FORMAT, model_folder, read_facts
@@ -73,12 +74,7 @@ def read(
             folder,
             hint="repeat the command that started it; it resumes where it stopped",
         )
-    raise UserError(
-        "{folder} is not a model",
-        folder,
-        given=message("no such folder") if not folder.exists() else message("no unmask.json and no config.json in it"),
-        allowed="a folder that `unmask pretrain` or `unmask finetune` wrote, a public checkpoint, or OWNER/NAME of one",
-    )
+    raise not_a_model(folder)
 
 
 def _fetch(name: str, revision: str | None) -> Path:
@@ -197,6 +193,8 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
             settings["classifier_pooling"] = task["pooling"]
         if architecture is not None and task.get("name") in PROBLEMS:
             settings["problem_type"] = PROBLEMS[task["name"]]
+        if task.get("activation"):
+            settings["sentence_transformers"] = {"activation_fn": SIGMOID}
         if labels:
             settings["id2label"] = dict(enumerate(labels))
             settings["label2id"] = {label: number for number, label in enumerate(labels)}
@@ -205,4 +203,4 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
     tokenizer.save_pretrained(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
     if public and fits_sentence_transformers(task):
-        write_sentence(folder, task, config.hidden_size)
+        write_sentence(folder, task, config.hidden_size, tokenizer.lowercase)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from unmask.advice import advise, option
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.folder import write_bundle
 from unmask.config import changed
@@ -68,7 +69,8 @@ def grow(
     before = opened.tokenizer
     before.with_added_tokens([])  # whether it can grow at all, before long work
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} already exists", hint="remove it, or choose another --output")
+        another = advise("choose another {option} folder", option("output"))
+        raise UserError(f"{output} already exists", hint=["remove it", another])
     held_out: list[str] = []
     digest = hashlib.sha256()
     found = count_usage(before, _without(held_out, texts, seed, digest), progress)
@@ -76,7 +78,7 @@ def grow(
         raise UserError(
             "too few documents to hold out a tenth of them",
             given=f"{found.documents + len(held_out):,} documents",
-            hint="provide more text; --split line makes each line a document",
+            hint=["provide more text", advise("{option} makes each line a document", option("split", "line"))],
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
     lineage = {

@@ -31,9 +31,16 @@ ACTIVATIONS = {  # of other libraries: several names for one formula
 }
 _ALLOWED: dict[str, tuple[Any, ...]] = {  # where a config.json has these keys
     "position_embedding_type": ("absolute", None),
-    "is_decoder": (False,),
-    "add_cross_attention": (False,),
-    "is_encoder_decoder": (False,),
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "is_encoder_decoder": (False, None),
+    "quantization_config": (None,),
+    "pruned_heads": ({}, None),
+}
+_WHY_NOT = {
+    "is_decoder": "a decoder reads to the left only; a model that was trained as an encoder has false",
+    "quantization_config": "save the model without quantisation, in float32, float16 or bfloat16",
+    "pruned_heads": "layers with different numbers of heads are not read: use the model before pruning",
 }
 _POSITIONS = "encoder.embeddings.position.weight"
 
@@ -62,9 +69,9 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     constants = {name: (value,) for name, value in family.constants.items()}
     for name, allowed in {**_ALLOWED, **constants, activation: tuple(ACTIVATIONS)}.items():
         if name in public and public[name] not in allowed:
-            raise UserError(
-                f"{where}: {name} cannot be used", given=public[name], allowed=" or ".join(map(str, allowed))
-            )
+            names = " or ".join(str(value) for value in allowed if value not in (None, {})) or "no such key"
+            hint = _WHY_NOT.get(name)
+            raise UserError("{where}: {key} cannot be used", where, name, given=public[name], allowed=names, hint=hint)
     values = family.defaults
     for ours, theirs in family.sizes.items():
         most = LONGEST if ours == "max_position_embeddings" else MAX_SIZE

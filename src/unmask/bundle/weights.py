@@ -16,11 +16,11 @@ from torch import Tensor
 
 from unmask import files
 from unmask.errors import UserError
+from unmask.messages import message
 
 SINGLE_FILE = "model.safetensors"
 # the first that is there is read
 FILES = (SINGLE_FILE, f"{SINGLE_FILE}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -40,6 +40,11 @@ def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
             f"the index in {folder} names tensors that are not there", given=f"missing: {list_some(missing)}"
         )
     return {name: parts[file][name] for name, file in weight_map.items()}
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has weights under one of the names that are read."""
+    return any((folder / name).is_file() for name in FILES)
 
 
 def weights_file(folder: Path) -> Path:
@@ -64,23 +69,26 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
             raise UserError(
                 f"{index} points outside of its folder", given=name, allowed="names of files in the same folder"
             )
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing", hint="copy the whole folder again")
+    if missing := [str(folder / name) for name in names if not (folder / name).is_file()]:
+        raise UserError(
+            "{index} names files that are not there",
+            index,
+            given=[f"missing: {path}" for path in missing[:4]],
+            allowed=message("{count} files", len(names)),
+            hint="copy the whole folder again",
+        )
     return [folder / name for name in names], where
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
+    files.refuse_pointer(path)
     if path.suffix != ".safetensors":
         return _read_pickle(path, device)
     try:
         return {name: tensor.to(device) for name, tensor in load_file(path).items()}
     except SafetensorError as error:
-        with path.open("rb") as file:
-            pointer = file.read(len(POINTER)) == POINTER
         raise UserError(
-            f"{path} cannot be read: it is damaged or cut short",
-            given="a pointer of Git LFS in its place" if pointer else error,
-            hint="git lfs pull" if pointer else "copy it again",
+            "{path} cannot be read: it is damaged or cut short", path, given=error, hint="copy it again"
         ) from None
 
 
@@ -101,7 +109,13 @@ def _read_pickle(path: Path, device: str) -> dict[str, Tensor]:
     if not isinstance(table, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in table.items()
     ):
-        raise UserError(f"{path} is not a table of weights", allowed="names and tensors")
+        parts = (
+            [str(key) for key, value in table.items() if isinstance(value, Mapping)] if isinstance(table, dict) else []
+        )
+        given = list_some(map(str, table)) if isinstance(table, Mapping) else type(table).__name__
+        line = 'python -c "import torch; p = {!r}; torch.save(torch.load(p, weights_only=True)[{!r}], p)"'
+        hint = line.format(str(path), parts[0]) if parts else None
+        raise UserError(f"{path} is not a table of weights", given=given, allowed="names and tensors", hint=hint)
     return dict(table)
 
 

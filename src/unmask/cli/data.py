@@ -1,5 +1,6 @@
 """`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
     from unmask.data.public.datasets import PublicData
+    from unmask.data.rows.leaks import Finding
+    from unmask.data.rows.read import Rows
     from unmask.evaluate.datacheck import Check
 
 LISTED = ("name", "kind", "rows", "licence", "cached")
@@ -75,46 +78,67 @@ def check_data(
     reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
-    """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
+    """Check labelled files for what would bias a result: leaks, contradictions, suspicious labels and texts.
 
     The exit status is 1 if there are any. Texts are compared after NFKC, in lower case, with white space collapsed.
     """
+    from unmask.data.rows.example import READS
+    from unmask.data.rows.missing import for_labels
     from unmask.data.rows.options import ReadOptions
     from unmask.data.rows.read import read_rows
     from unmask.evaluate.datacheck import check_data
-    from unmask.tasks import task_of
 
-    kind = task_of(task).reads
-    files = {"train": train, "dev": dev, "test": test}
-    rows = {name: read_rows(path, ReadOptions(**reading), kind) for name, path in files.items() if path is not None}
+    if (kind := READS.get(task)) is None:
+        from unmask.tasks import task_of
+
+        kind = task_of(task).reads  # its error says which tasks there are
+    files = {"dev": dev, "test": test}
+    options, rows = ReadOptions(**reading), {"train": read_rows(train, ReadOptions(**reading), kind)}
+    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
+    rows |= {name: read_rows(path, heldout, kind) for name, path in files.items() if path is not None}
     for part in rows.values():
         console.notes(part.notes)
-    found = check_data({name: part.examples for name, part in rows.items()})
-    print_result(as_json, found.to_dict(), lambda _: _show_check(found))
+    notes = {name: part.notes for name, part in rows.items()}
+    named = {value for name, value in reading.items() if name.endswith("_column") and isinstance(value, str)}
+    found = check_data({name: part.examples for name, part in rows.items()}, named, notes)
+    columns = {name: {"read": part.columns, "not_used": part.unused} for name, part in rows.items()}
+    print_result(as_json, {**found.to_dict(), "columns": columns}, lambda _: _show_check(found, rows["train"]))
     if found.biasing:
         raise typer.Exit(1)
 
 
-def _show_check(found: "Check") -> None:
+def _show_check(found: "Check", train: "Rows") -> None:
     console.table(
         ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
         [(translate(name), *_row(part)) for name, part in found.parts.items()],
     )
     labels = list(dict.fromkeys(label for part in found.parts.values() for label in part["labels"]))
-    console.table(
-        ("label", *found.parts),
-        [(label, *(_share(label, part["labels"]) for part in found.parts.values())) for label in labels[:LABELS_SHOWN]],
-    )
+    if labels:
+        shares = [
+            (one, *(_share(one, part["labels"]) for part in found.parts.values())) for one in labels[:LABELS_SHOWN]
+        ]
+        console.table(("label", *found.parts), shares)
     if (more := len(labels) - LABELS_SHOWN) > 0:
         console.print_text("and {labels:,} more labels (--json shows all)", more)
-    findings = {**found.biasing, **found.others}
-    for (kind, _), finding in findings.items():
-        if kind == "one_label":
-            console.print_text(finding.text)
-        else:
-            console.print_text("{finding} (the first: {first})", finding.text, finding.places)
+    rows = [(translate(title), _result(findings)) for title, findings in found.checked]
+    read = join([message("{role} column {name!r}", message(role), name) for role, name in train.columns.items()], ", ")
+    columns = [("columns read", read), ("columns not used", ", ".join(train.unused))]
+    console.table(("checked", ""), [*((translate(name), translate(what)) for name, what in columns if what), *rows])
+    for marked, findings in (("! ", found.biasing), ("", found.others)):
+        for finding in findings.values():
+            console.print_text("{mark}{finding} (the first: {first})", marked, finding.text, finding.places)
+    if found.biasing:
+        console.print_text(message("What is marked by ! biases a result."))
+
+
+def _result(findings: "Mapping[tuple[str, str], Finding]") -> str:
+    """`ok`, or how many rows of which file have something."""
     if not findings:
-        console.print_text(message("no problem that would bias a result"))
+        return translate("ok")
+    return "; ".join(
+        translate(message("{part}: {rows:,} rows", message(part), rows))
+        for part, rows in {(part, finding.rows) for (_, part), finding in findings.items()}
+    )
 
 
 def _row(part: dict[str, Any]) -> tuple[object, ...]:

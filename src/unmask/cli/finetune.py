@@ -10,7 +10,7 @@ import typer
 
 from unmask import console
 from unmask.cli.common import options
-from unmask.cli.common.help import App
+from unmask.cli.common.help import KEYS, App
 from unmask.cli.common.output import print_result, scores_table
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
@@ -31,7 +31,7 @@ commands = App()
 def finetune(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE] [KEY.SUB=VALUE]...", help="Recipe file or task name; settings to replace."),
+        typer.Argument(metavar=f"[RECIPE] {KEYS}", help="Recipe file or task name; settings to replace."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
     task: Annotated[str | None, options.TASK] = None,
@@ -45,6 +45,7 @@ def finetune(
     max_length: options.MaxLength = None,
     seed: options.Seed = None,
     output: options.RunFolder = None,
+    allow_unused: options.AllowUnused = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a model for a task; write the model of the best step on the dev rows to the run folder.
@@ -66,7 +67,7 @@ def finetune(
         "data.dev": dev,
         "data.test": test,
         "data.batch_size": batch_size,
-        **options.recipe_settings(lr, epochs, seed),
+        **options.recipe_settings(lr, epochs, seed, allow_unused),
         **{f"data.{name}": value for name, value in reading.items()},
     }
     recipe, settings = _split(arguments or [], options.assigned(shorthands))

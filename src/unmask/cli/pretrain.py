@@ -30,6 +30,7 @@ def pretrain(
     max_length: options.MaxLength = None,
     seed: options.Seed = None,
     output: options.RunFolder = None,
+    allow_unused: options.AllowUnused = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train an encoder on a corpus; write the model and its log to the run folder.
@@ -42,7 +43,7 @@ def pretrain(
     from unmask.train.steps.parallel import join_world
 
     keys = {"data.corpus": corpus, "init_from": begin_from, "data.max_length": max_length}
-    settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed)), *(overrides or [])]
+    settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed, allow_unused)), *(overrides or [])]
     with join_world() as world:
         with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)
@@ -59,7 +60,7 @@ def _show(result: "PretrainResult") -> None:
 
     heldout, before = result.heldout_figures, result.heldout_before
     facts: dict[str, object] = {}
-    following = "finetune --model {model} --train FILE"
+    following = "unmask finetune --model {model} --train FILE"
     if "masked.loss" in heldout:
         facts["held-out loss"] = message(
             "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram_loss:.2f}, uniform "
@@ -68,7 +69,7 @@ def _show(result: "PretrainResult") -> None:
             result,
         )
         mask = Tokenizer.from_pretrained(result.model).mask_token
-        following = f"fill {{model}} 'A text with a {mask} in it.'"
+        following = f"unmask fill {{model}} 'A text with a {mask} in it.'"
     if before is not None and "masked.loss" in before:
         facts["before"] = message("{heldout[masked.loss]:.2f} nats per masked token", before)
     if "next_sentence.loss" in heldout:
@@ -78,5 +79,5 @@ def _show(result: "PretrainResult") -> None:
             heldout,
         )
     facts["model"] = message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6)
-    facts["next"] = f"unmask {following.format(model=shlex.quote(str(result.model)))}"
+    facts["next"] = following.format(model=shlex.quote(str(result.model)))
     console.facts(facts)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.common.help import App
-from unmask.cli.common.options import AsJson, RandomSeed
+from unmask.cli.common.options import AllowUnused, AsJson, RandomSeed
 from unmask.cli.common.output import print_result, scores_table
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
 
@@ -16,11 +16,12 @@ commands = App()
 @commands.command(example="unmask quickstart --task reviews --budget 10m --output runs/reviews")
 @reads_rows("label_separator")
 def quickstart(
-    task: Annotated[
+    job: Annotated[
         str | None,
         typer.Option(
+            "--task",
             help="en: topics (Reuters news), reviews (of films); zh: pos (parts of speech), reviews (of products); "
-            "with your own files: classify, tag. [default: the first]"
+            "with your own files: classify, tag. [default: the first]",
         ),
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh: language of data, messages and report.")] = "en",
@@ -34,6 +35,7 @@ def quickstart(
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")] = False,
     start: Annotated[str | None, typer.Option("--from", help="Also fine-tune minilm, a folder, or OWNER/NAME.")] = None,
     seed: RandomSeed = 0,
+    allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
@@ -43,7 +45,7 @@ def quickstart(
     from unmask.quickstart import quickstart as run
 
     request = Request(
-        task=task,
+        task=job,
         budget=budget,
         output=output,
         text=tuple(text or ()),
@@ -55,6 +57,7 @@ def quickstart(
         language=lang,
         read_options=ReadOptions(**reading),
         start=start,
+        allow_unused=allow_unused,
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")

@@ -80,7 +80,7 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask.train import finetune
     from unmask.train.rows import prepare_rows
 
-    opened = bundle.read(recipe.init_from)
+    opened = bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused)
     finetune.check(recipe, opened)
     rows = prepare_rows(recipe.data, recipe.seed, task_of(recipe.task).reads)
     console.notes(rows.notes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console, files
-from unmask.cli.common.help import App
+from unmask.cli.common.help import DATA_KEYS, App
 from unmask.cli.common.options import AsJson
 from unmask.cli.common.output import print_result, scores_table
 from unmask.cli.common.reading import NOTHING, SETTING, Given, read_settings, reads_rows
@@ -62,7 +62,7 @@ def _show_runs(found: "list[RunInfo]") -> None:
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN... [DATA.KEY=VALUE]...", help="Two to six run folders; how to read the rows."),
+        typer.Argument(metavar=f"RUN RUN... {DATA_KEYS}", help="Two to six run folders; how to read the rows."),
     ],
     test: Annotated[Path | None, typer.Option(help="Labelled rows; by default those common to all runs.")] = None,
     reading: Given = NOTHING,

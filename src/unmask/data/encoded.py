@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
+from unmask.text.tokenizer import SPECIAL_TOKEN as SPECIAL_TOKEN  # flag of [CLS], [SEP] and markers: never masked
 
-SPECIAL_TOKEN = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
+IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
 
 
 @dataclass(frozen=True)

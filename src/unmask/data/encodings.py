@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from unmask.advice import advise, option
 from unmask.errors import UserError
+from unmask.messages import join, message
 
 SAMPLE = 2**16  # bytes that a guess is made from
 
@@ -102,13 +104,15 @@ def undecodable(where: str, raw: bytes, error: UnicodeDecodeError, encoding: str
     """The error for a line that is not valid in the encoding that the file is read in."""
     text = raw.decode(error.encoding, "backslashreplace")
     place = len(raw[: error.start].decode(error.encoding))
-    hint = "correct the line, or --encoding if the file is in another"
+    hint = join(["correct the line", advise("{option} if the file is in another", option("encoding", "NAME"))], "; ")
     if encoding == "UTF-8":
         characters = raw.decode("utf-8", "replace")
         if len(_NOT_ASCII.findall(characters)) > 2 * characters.count("\ufffd"):
             hint = "this looks like UTF-8 that is damaged here"
         else:
-            hint = f"this looks like {(guess := _guess(raw))}: --encoding {guess} reads it"
+            guess = _guess(raw)
+            reads = advise("{option} reads it", option("encoding", guess))
+            hint = join([message("this looks like {encoding}", guess), reads], ": ")
     return UserError(
         f"{where} is not valid {encoding}",
         given=f"at position {place + 1:,}: {text[max(0, place - 20) : place + 20]}",

@@ -47,7 +47,7 @@ class CorpusSequences:
             raise UserError(
                 "the corpus has too few documents to hold some out",
                 given=f"{shards.documents} documents, data.heldout_share={heldout_share}",
-                hint="separate documents by blank lines, or build with --split line",
+                hint=["separate documents by blank lines", "unmask corpus build FILES --split line"],
             )
         lengths = shards.document_lengths[documents]
         self.documents = documents

@@ -17,28 +17,27 @@ from unmask.errors import UserError
 Lines = Iterator[tuple[int, str]]
 Row = tuple[int, dict[str, Any]]
 
-DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
+DELIMITERS = ",\t;|"  # the first is also what a header without any of them is read with
+LOOKED_AT = 50  # lines to tell the delimiter by
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field begins in this row and does not end"
 _QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_SEP = re.compile(r'"?sep=(.|\\t)"?[,;\t|]*', re.IGNORECASE)  # Excel's first line
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
 def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iterator[Row]:
     """The rows of a CSV or TSV file, each with the number of the line it begins on.
 
-    CSV as spreadsheets write it (RFC 4180), with the one of the delimiters that the header has most of. TSV has one
-    row a line; a field may stand in quotes. Empty lines are left out. What `log` may leave out: a row with another
-    number of fields than the header, a quoted field that does not end within 1,000 lines. Raises UserError for two
-    columns of one name.
+    CSV as spreadsheets write it (RFC 4180), with the delimiter that a line `sep=;` above the header names, else the one
+    that cuts the first rows alike. TSV has one row a line; a field may stand in quotes. Empty lines and a title above
+    the header are left out, and headers that files which were put one after another repeat. What `log` may leave out: a
+    row with another number of fields than the header, a quoted field that does not end within 1,000 lines. Raises
+    UserError for two columns of one name.
     """
-    first = next((one for one in lines if one[1].strip()), None)
-    if first is None:
-        return
-    delimiter = "\t" if tsv else max(DELIMITERS, key="".join(first[1].split('"')[::2]).count)
-    lines = chain([first], lines)
+    lines, delimiter = find_delimiter(name, lines, log, tsv)
     rows: Iterator[tuple[int, list[str]]]
-    if tsv:
+    if tsv and delimiter == "\t":
         rows = ((number, list(map(_unquoted, line.split("\t")))) for number, line in lines if line.strip())
     else:
         rows = _csv_rows(name, lines, delimiter, log)
@@ -48,13 +47,90 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
     if twice is not None:
         what = f"{name}, line {begin:,}: two columns are called {twice!r}"
         raise UserError(what, given=", ".join(header), hint="use a different name for each column")
+    again: list[int] = []  # lines of the header in the middle of the file, as cat leaves them
     for number, fields in rows:
-        if len(fields) == len(header):
+        if len(fields) != len(header):
+            what = f"{name}, line {number:,}: the number of fields is {len(fields)}"
+            allowed = f"{len(header)}, as in the header; a field that holds the separator stands in quotes"
+            log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed))
+        elif len(header) > 1 and [field.strip("\ufeff \t") for field in fields] == header:
+            again.append(number)
+        else:
             yield number, dict(zip(header, fields, strict=True))
-            continue
-        what = f"{name}, line {number:,}: the number of fields is {len(fields)}"
-        allowed = f"{len(header)}, as in the header; a field that holds the separator stands in quotes"
-        log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed))
+    if again:
+        text = "{name}: the header occurs {count:,} more times and is skipped there (the first: line {line:,})"
+        log.note(text, name, len(again), again[0])
+
+
+def find_delimiter(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> tuple[Lines, str]:
+    """The lines from the header on, and what separates their fields."""
+    first: list[tuple[int, str]] = []
+    for one in lines:
+        first += [one] if first or one[1].strip() else []
+        if len(first) == LOOKED_AT:
+            break
+    texts = [line for _, line in first]
+    if (named := named_delimiter(texts)) is not None:
+        log.note("{name}, line {line:,}: {delimiter!r} separates the columns", name, first[0][0], named)
+        return chain(first[1:], lines), named
+    if has_title(texts, tsv):
+        log.note("{name}, line {line:,}: a title and not the header: {text}", name, first[0][0], shorten(texts[0]))
+        first, texts = first[1:], texts[1:]
+    delimiter = likely_delimiter(texts, tsv)
+    if tsv and delimiter != "\t":
+        log.note("{name}: columns are separated by {delimiter!r}, not by tabs", name, delimiter)
+    return chain(first, lines), delimiter
+
+
+def named_delimiter(lines: Sequence[str]) -> str | None:
+    """The delimiter that the first line names, as Excel reads it: `sep=;`."""
+    named = _SEP.fullmatch(lines[0].strip(" ")) if lines else None
+    return None if named is None else named[1].replace("\\t", "\t")
+
+
+def has_title(lines: Sequence[str], tsv: bool = False) -> bool:
+    """Whether the first of these lines is words, and those below it are a table of two columns or more."""
+    title = lines[0].rstrip(DELIMITERS + " ") if lines else ""
+    if len(lines) < 3 or " " not in title or any(one in title for one in DELIMITERS):
+        return False
+    delimiter = likely_delimiter(lines[1:], tsv)
+    names = lines[1].split(delimiter)
+    # a comma between words, unlike one between columns, has a blank after it
+    alike = len(names) > 1 and {*_widths(lines[1:], delimiter)} == {len(names)}
+    return alike and all(one and one == one.strip() for one in names)
+
+
+def likely_delimiter(lines: Sequence[str], tsv: bool = False) -> str:
+    """What separates the fields of a table that begins with these lines.
+
+    The delimiter that cuts most rows into as many fields as the header; of equals the one that is in the header most
+    often. Without any it is the comma, of TSV the tab.
+    """
+    header = "".join(lines[:1])
+    usual = "\t" if tsv else DELIMITERS[0]
+    names = "".join(header.split('"')[::2])  # what stands in quotes is no delimiter
+    present = [one for one in DELIMITERS if one in names]
+    if len(present) < 2 and not tsv:
+        return (present or [usual])[0]
+    if tsv and "\t" in present:
+        return usual
+
+    def alike(delimiter: str) -> tuple[float, int]:
+        widths = _widths(lines, delimiter)
+        return sum(width == widths[0] for width in widths) / max(1, len(widths)), names.count(delimiter)
+
+    best = max(present, key=alike, default=usual)
+    return usual if tsv and alike(best)[0] < 1 else best
+
+
+def _widths(lines: Sequence[str], delimiter: str) -> list[int]:
+    """How many fields each row has; the last line may be in the middle of one."""
+    csv.field_size_limit(LONGEST)
+    try:
+        rows = csv.reader([line + "\n" for line in lines if line.strip()], delimiter=delimiter)
+        return [len(row) for row in rows]
+    except csv.Error:
+        return []
 
 
 def _csv_rows(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator[tuple[int, list[str]]]:
@@ -119,13 +195,24 @@ def json_lines(name: str, lines: Lines, log: ReadLog) -> Iterator[Row]:
     return log.usable(((number, line) for number, line in lines if line.strip()), row)
 
 
-def json_array(name: str, text: str, log: ReadLog) -> Iterator[Row]:
-    """The objects of a JSON array, each with the line (from 1) on which it begins.
+def json_array(name: str, text: str, log: ReadLog, places: dict[int, str] | None = None) -> Iterator[Row]:
+    """The objects of a JSON array, each with the line (from 1) on which it begins; where several begin on one line,
+    with its number among all of them, and `places` gets what to call each.
 
     What `log` may leave out: an element that is no object, or that holds half of a surrogate pair. Raises UserError
     naming the line where the text is not a JSON array.
     """
-    return log.usable(_elements(name, text), lambda line, element: (line, _object(f"{name}, line {line:,}", *element)))
+    elements = list(_elements(name, text))
+    counted = len({line for line, _ in elements}) < len(elements)
+
+    def row(number: int, line: int, element: tuple[Any, str]) -> Row:
+        where = f"{name}, row {number:,}" if counted else f"{name}, line {line:,}"
+        value = _object(where, *element)
+        if counted and places is not None:
+            places[number] = where
+        return (number if counted else line), value
+
+    return log.usable(enumerate(elements, 1), lambda number, one: row(number, *one))
 
 
 def _elements(name: str, text: str) -> Iterator[tuple[int, tuple[Any, str]]]:
@@ -173,7 +260,12 @@ def invalid_json(
 
 
 def _object(where: str, value: Any, written: str) -> dict[str, Any]:
-    """A JSON value that is an object. Raises UserError for others, and for half of a surrogate pair."""
+    """A JSON value that is an object, or spaCy's `["text", {"entities": [...]}]` as one.
+
+    Raises UserError for others, and for half of a surrogate pair.
+    """
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        value = {"text": value[0], **value[1]}
     if not isinstance(value, dict):
         raise UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
     if "\\u" in written:

@@ -10,15 +10,18 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask import console
-from unmask.data import encodings
+from unmask.advice import advise, option
+from unmask.data import encodings, foreign
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
 
@@ -27,20 +30,13 @@ OnError = Literal["stop", "skip"]
 R = TypeVar("R")
 T = TypeVar("T")
 
-KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 COMPRESSED = (".gz", ".zst")
 STDIN = "-"
+CHUNK = 2**20  # bytes read at a time
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
 
-_MAGIC = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"%PDF-": "a PDF document",
-    b"PK\x03\x04": "a zip archive (or an Office document)",
-    b"PAR1\x15": "a Parquet file",
-    b"\x1f\x8b": "gzip data: its name should end in .gz",
-    b"\x28\xb5\x2f\xfd": "zstd data: its name should end in .zst",
-}
+_LINE_END = re.compile("\r\n|\r|\n")
 # bytes that text may hold; where a NUL and many others are found, the file is binary
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
@@ -48,17 +44,18 @@ _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 class ReadLog:
     """Collects what reading a file runs into: notes for people, and rows that cannot be used.
 
-    on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: which
-    option says so, empty where there is none.
+    on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: the
+    setting that says so, empty where there is none.
     """
 
-    def __init__(self, on_error: OnError = "stop", option: str = "--on-error") -> None:
+    def __init__(self, on_error: OnError = "stop", option: str = "on_error") -> None:
         if on_error not in ("stop", "skip"):
             raise UserError(f"on_error cannot be {on_error!r}", allowed="stop, skip")
         self.on_error, self.option = on_error, option
         self.skipped = 0
         self.first: UserError | None = None
         self.remarks: list[str] = []
+        self.columns: dict[str, str | int] = {}  # by role: those that are read
 
     def note(self, text: str, *values: object) -> None:
         """Add a message (or its template and values) for people."""
@@ -70,8 +67,9 @@ class ReadLog:
         """Leave out a row (or line, or file) that cannot be used. Raises `error` where such rows are not left out."""
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
-            if self.option not in hint:
-                error.facts["hint"] = join([hint, message("{option} skip ignores such rows", self.option)], "\n")
+            skip = option(self.option, "skip") if self.option else None
+            if skip is not None and skip not in hint:
+                error.facts["hint"] = join([hint, advise("{option} ignores such rows", skip)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -115,16 +113,15 @@ def inner_suffix(path: str | Path) -> str:
 def kind_of(path: str | Path) -> str:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
     suffix = inner_suffix(path)
-    if suffix == ".json":
-        raise UserError(f"{path} is one JSON value, not JSON lines", allowed=".jsonl with one object a line")
-    return KINDS.get(suffix, "txt")
+    return "json" if suffix == ".json" else KINDS.get(suffix, "txt")
 
 
 def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
     """The files that files, folders (recursive, known suffixes, sorted), globs and "-" stand for, each once.
 
-    Hidden files and folders are left out. Raises UserError for a path that does not exist, a glob that
-    matches nothing and a folder without known files.
+    In folders .json is not text: it may be anything, such as the settings of a program. Hidden files and
+    folders are left out. Raises UserError for a path that does not exist, a glob that matches nothing and a folder
+    without known files.
     """
     found: dict[str, None] = {}
     for source in map(str, [sources] if isinstance(sources, str | Path) else sources):
@@ -254,6 +251,25 @@ class TextFile:
         found = found or encodings.utf16(head) or ("UTF-8" if encodings.is_utf8(head) else "GB18030")
         return head.decode(encodings.with_byte_order(found, head), "replace").removeprefix("\ufeff").lstrip()
 
+    def first_lines(self, encoding: str | None = None) -> list[str]:
+        """The lines among the first bytes, without white space before them; only to look at."""
+        lines = _LINE_END.split(self.opening(encoding))
+        # the last one may be cut off
+        return lines[:-1] if len(lines) > 1 and (not lines[-1] or len(self.head) >= 4096) else lines
+
+    @property
+    def shows_unicode(self) -> bool:
+        """Whether the first bytes are UTF-16, or UTF-8 and not ASCII alone."""
+        head = self.head
+        return encodings.utf16(head) is not None or (not head.isascii() and encodings.is_utf8(head))
+
+    def text(self, log: ReadLog, encoding: str | None = None) -> str:
+        """The lines as a whole, of which none is left out: without it the rest is damaged."""
+        strict = ReadLog(option="")
+        text = "\n".join(line for _, line in self.lines(strict, encoding))
+        log.remarks += strict.remarks
+        return text
+
     def sha256(self) -> str | None:
         """The checksum of the file as it is stored; None where it cannot be read again. Ends the reading."""
         if self.path == STDIN or not self._file.seekable():
@@ -267,6 +283,9 @@ class TextFile:
         number, blank, skipped_before = 0, True, log.skipped
         try:
             head, stream = self.stream.peek(4096)[:4096], self.stream
+            if (known := foreign.binary(head, self.path)) is not None:
+                log.skip(known.error(self.name, self.path))
+                return
             if encoding is None and (encoding := encodings.utf16(head)) is not None:
                 log.note(_NOT_UTF8, self.name, encoding)
             if encoding not in (None, "UTF-8", "GB18030"):
@@ -274,8 +293,11 @@ class TextFile:
             elif (binary := _not_text(self.name, head)) is not None:
                 log.skip(binary)
                 return
-            decoder = _Decoder(self.name, stream, log, encoding)
-            for number, line in log.usable(enumerate(_raw_lines(stream), 1), decoder.line):
+            raw_lines = _RawLines(stream)
+            if raw_lines.end:
+                log.note("{name}: its lines end in CR CR LF, which counts as one line end", self.name)
+            decoder = _Decoder(self.name, raw_lines, log, encoding)
+            for number, line in log.usable(enumerate(raw_lines, 1), decoder.line):
                 blank = blank and not line.strip()
                 yield number, line
         except (EOFError, OSError, zlib.error) as error:
@@ -291,9 +313,9 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
     """The lines of a text file, without their line ends, with their numbers from 1.
 
     UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are detected and
-    noted. \\n or \\r\\n; .gz and .zst are decompressed; "-" is standard input. What `log` may leave out (else it is
-    a UserError): a file that is empty or only white space, binary data, a line that is not in the
-    encoding or longer than 2**27 bytes, a damaged or truncated archive.
+    noted. Lines end in LF, CR LF or CR, also mixed; .gz and .zst are decompressed; "-" is standard input. What `log`
+    may leave out (else it is a UserError): a file that is empty or only white space, binary data, a line that is not in
+    the encoding or longer than 2**27 bytes, a damaged or truncated archive.
     """
     with ExitStack() as stack:
         yield from TextFile(path, stack).lines(log or ReadLog(), encoding)
@@ -302,21 +324,62 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
 _NOT_UTF8 = "{name} is not UTF-8: it is read as {encoding}"
 
 
-def _raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
-    """The lines with their ends; of one that is too long the beginning."""
-    while raw := stream.readline(LONGEST + 1):
-        yield raw
-        rest = raw if len(raw) > LONGEST else b""
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(LONGEST)
+class _RawLines:
+    """The lines of a stream without their ends (LF, CR LF or CR, also mixed); of one that is too long the beginning.
+
+    end: CR CR LF where all lines of the first bytes end so, as in a table that Windows converted twice.
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.stream, self.lines, self.place = stream, list[bytes](), 0
+        head = stream.peek(1)
+        twice = head.count(b"\r\r\n")
+        ends = head.rstrip(b"\r").count(b"\r"), head.count(b"\n")
+        self.end = b"\r\r\n" if twice > 1 and ends == (2 * twice, twice) else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts: list[bytes] = []  # of a line that does not end in the bytes read so far
+        size = 0
+        while chunk := self._chunk():
+            # of bytes (unlike str) these are the only line ends
+            self.lines = chunk.splitlines()
+            unfinished = None if chunk.endswith((b"\n", b"\r")) else self.lines.pop()
+            for place, line in enumerate(self.lines, 1):
+                self.place = place
+                if parts:
+                    line, parts, size = b"".join([*parts, line])[: LONGEST + 1], [], 0
+                yield line
+            if unfinished is not None and size <= LONGEST:
+                parts.append(unfinished)
+                size += len(unfinished)
+        if parts:
+            self.lines = []
+            yield b"".join(parts)[: LONGEST + 1]
+
+    def _chunk(self) -> bytes:
+        """The next bytes; of a line end either all or nothing."""
+        chunk = self.stream.read1(CHUNK)
+        while chunk.endswith(b"\r") and (more := self.stream.read(1)):
+            chunk += more
+        return chunk.replace(self.end, b"\n") if self.end else chunk
+
+    def ahead(self) -> bytes:
+        """The lines after the present one as far as they are in memory, each with its end."""
+        following, size = [], 0
+        for line in islice(self.lines, self.place, None):
+            if size > encodings.SAMPLE:
+                break
+            following.append(line + b"\n")
+            size += len(line) + 1
+        return b"".join(following) or self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
 
 
 def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    given = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), None)
-    if given is None and b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
+    if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         given = f"binary data: a NUL byte at byte {head.index(0) + 1:,}"
-    return None if given is None else UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+        return UserError("{name} is not text", name, given=given, allowed="text in UTF-8")
+    return None
 
 
 class _Decoder:
@@ -325,17 +388,18 @@ class _Decoder:
     encoding: None until a line shows it. All but UTF-8 and GB18030 are recoded to UTF-8 as they are read.
     """
 
-    def __init__(self, name: str, stream: io.BufferedReader, log: ReadLog, encoding: str | None) -> None:
-        self.name, self.stream, self.log, self.encoding = name, stream, log, encoding
+    def __init__(self, name: str, lines: _RawLines, log: ReadLog, encoding: str | None) -> None:
+        self.name, self.lines, self.log, self.encoding = name, lines, log, encoding
 
     def line(self, number: int, raw: bytes) -> tuple[int, str]:
-        """Number and text of a line, without its end. Raises UserError for one that is too long, or no text."""
+        """Number and text of a line. Raises UserError for one that is too long, or no text."""
         where = f"{self.name}, line {number:,}"
         if len(raw) > LONGEST:
             raise UserError(f"{where} is longer than {console.size(LONGEST)}")
-        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-        if number == 1:
+        if raw.startswith(codecs.BOM_UTF8):
             raw = raw.removeprefix(codecs.BOM_UTF8)
+            if number > 1:  # files were put one after another
+                self.log.note("{name}, line {line:,}: a byte order mark inside the file is ignored", self.name, number)
         if self.encoding is None and not raw.isascii():
             self._detect(raw)
         try:
@@ -348,7 +412,7 @@ class _Decoder:
 
     def _detect(self, raw: bytes) -> None:
         """Find the encoding by the first line that is not ASCII, and by the lines after it that are in memory."""
-        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
+        ahead = self.lines.ahead()
         following = ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
         valid = encodings.is_utf8(raw + b"\n")
         # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none

@@ -11,7 +11,7 @@ import numpy as np
 from unmask.data.hashing import hash_integers
 from unmask.data.rows.example import Example
 from unmask.metrics import correct
-from unmask.metrics.retrieval import Pool, ranked
+from unmask.metrics.retrieval import Pool, Similarity, ranked
 from unmask.runtime.predictor import Predictor
 from unmask.tasks import Task
 from unmask.tasks.embed import pool_of
@@ -72,12 +72,13 @@ class _Rows:
     predictions: Sequence[Any]
     comparable: Sequence[Any]
     correct: Sequence[bool]
+    similarity: Similarity | None  # of vectors
 
     @cached_property
     def first(self) -> tuple[Pool, list[int]]:
         """The second texts of all examples, and for each the example whose second text is nearest to its first one."""
         pool, pairs = pool_of(self.examples), np.stack(self.predictions)
-        return pool, ranked(pool, pairs[:, 0], pairs[:, 1])[1]
+        return pool, ranked(pool, pairs[:, 0], pairs[:, 1], self.similarity)[1]
 
 
 def predictions(task: Task[Any], examples: Sequence[Example], made: Sequence[Any]) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def predictions(task: Task[Any], examples: Sequence[Example], made: Sequence[Any
     nothing in them are passed over. made: predictions of the task."""
     reference, comparable = task.reference(examples), task.comparable(examples, made)
     hits = correct(task.kind, task.metric_for(examples), reference, comparable)
-    rows = _Rows(examples, made, comparable, hits)
+    rows = _Rows(examples, made, comparable, hits, getattr(task, "similarity", None))
     telling = [number for number in range(len(examples)) if reference[number] or comparable[number]]
     right, wrong = ([number for number in telling if hits[number] is hit][:EACH] for hit in (True, False))
     return [SAMPLES[task.kind](rows, number) for number in right + wrong]

@@ -39,7 +39,7 @@ class TagHead(Head):
     def __init__(self, task: TagTask, encoder: EncoderConfig) -> None:
         super().__init__(task)
         self.settings = chosen = task.settings
-        self.tags, size = len(task.tags), chosen.lstm_hidden_size
+        self.tags, size = len(task.outputs), chosen.lstm_hidden_size
         self.lstm = BiLSTM(encoder.hidden_size, size) if size else None
         before = FAMILIES[encoder.family].head.use_before_tagging and not size
         self.transform = HeadTransform(encoder) if before else None
@@ -55,7 +55,7 @@ class TagHead(Head):
         assert isinstance(task, TagTask)
         chosen = task.settings
         alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.lstm_hidden_size)
-        return "BertForTokenClassification" if alone else None, task.tags.tags
+        return "BertForTokenClassification" if alone else None, task.outputs
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.lstm is not None:

@@ -167,6 +167,7 @@ class RegressHead(PooledHead):
     mean: Tensor
     std: Tensor
     classifier: nn.Linear
+    shared_settings = ("pooling", "activation")
 
     def __init__(self, task: RegressTask, encoder: EncoderConfig) -> None:
         super().__init__(task, encoder)

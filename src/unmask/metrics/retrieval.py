@@ -22,10 +22,29 @@ BLOCK = 512  # texts whose cosines with all second texts are held at a time
 Vectors = NDArray[np.float32]
 
 
-def cosines(first: Vectors, second: Vectors) -> Floats:
-    """(rows, width) twice -> (rows,); 0 for a vector of zeros."""
-    a, b = _unit(first.astype(np.float64)), _unit(second.astype(np.float64))
-    return np.asarray((a * b).sum(-1))
+@dataclass(frozen=True)
+class Similarity:
+    """How alike two vectors are, the higher the more: their cosine (0 for a vector of zeros) or product (dot), or their
+    distance with a minus (euclidean, manhattan), by the names of sentence-transformers."""
+
+    name: str = "cosine"
+
+    def of_pairs(self, first: Vectors, second: Vectors) -> Floats:
+        """(rows, width) twice -> (rows,)"""
+        a, b = self.prepared(first.astype(np.float64)), self.prepared(second.astype(np.float64))
+        if self.name in ("euclidean", "manhattan"):
+            return np.asarray(-np.linalg.norm(a - b, ord=2 if self.name == "euclidean" else 1, axis=-1))
+        return np.asarray((a * b).sum(-1))
+
+    def of_all(self, queries: NDArray[Any], documents: NDArray[Any]) -> NDArray[Any]:
+        """Prepared vectors (n, width), (m, width) -> (n, m)"""
+        if self.name in ("euclidean", "manhattan"):
+            return np.stack([self.of_pairs(query[None], documents) for query in queries])
+        return np.asarray(queries @ documents.T)
+
+    def prepared(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Vectors of the length 1 for cosines; otherwise as they are."""
+        return _unit(vectors) if self.name == "cosine" else vectors
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
@@ -60,13 +79,17 @@ class Pool:
         return cls(texts, relevant, [-1 if it in its else it for it, its in zip(own, relevant, strict=True)])
 
 
-def ranked(pool: Pool, first: Vectors, second: Vectors) -> tuple[list[list[int]], list[int]]:
+def ranked(
+    pool: Pool, first: Vectors, second: Vectors, similarity: Similarity | None = None
+) -> tuple[list[list[int]], list[int]]:
     """Rank the pool for each row: the ranks, from 1, of all that is relevant, ascending; and of each row the row whose
-    second text comes first. first, second: (rows, width), the vectors of both texts of each row."""
-    queries, documents = _unit(first), _unit(second[pool.texts])
+    second text comes first. first, second: (rows, width), the vectors of both texts of each row; similarity: by which
+    is ranked, the cosine if none."""
+    similarity = similarity or Similarity()
+    queries, documents = similarity.prepared(first), similarity.prepared(second[pool.texts])
     ranks, best = [], []
     for start in range(0, len(queries), BLOCK):
-        for row, scores in enumerate(queries[start : start + BLOCK] @ documents.T, start):
+        for row, scores in enumerate(similarity.of_all(queries[start : start + BLOCK], documents), start):
             if pool.own[row] >= 0:
                 scores[pool.own[row]] = -np.inf
             relevant = pool.relevant[row]

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unmask.advice import option
 from unmask.console import Progress
 from unmask.data.corpus import documents as corpus
 from unmask.data.public import datasets as public
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import RowKind
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks import task_of
 from unmask.train.budget import Budget
-from unmask.train.rows import RowReader, same_scheme
+from unmask.train.rows import RowReader, options_like
 
 READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
@@ -63,8 +65,9 @@ class Request:
 
     task: a job of the language, its first by default; for one's own files classify or tag, by default by the ending of
     the training file; read_options: how to read one's own labelled files; start: a public checkpoint to
-    fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes. Raises UserError for an
-    unknown language or task, a budget that is no time, or own files that are not complete.
+    fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes; allow_unused: ignore
+    weights of it that no layer here has. Raises UserError for an unknown language or task, a budget that is no time, or
+    own files that are not complete.
     """
 
     language: str = "en"
@@ -79,9 +82,10 @@ class Request:
     whole_words: bool = False
     start: str | None = None
     seed: int = 0
+    allow_unused: bool = False
 
     def __post_init__(self) -> None:
-        own = {"--text": self.text, "--train": self.train, "--test": self.test}
+        own = {option(name) or name: getattr(self, name) for name in ("text", "train", "test")}
         missing = [name for name, value in own.items() if not value]
         if 0 < len(missing) < len(own) or (missing and self.read_options != ReadOptions()):
             raise UserError("your own files need {options}", ", ".join(own), given=f"missing: {', '.join(missing)}")
@@ -90,7 +94,7 @@ class Request:
         jobs = [name for language, name in JOBS if language == self.language]
         allowed = OWN_TASKS if self.own_files else jobs
         if self.task is not None and self.task not in allowed:
-            others = [f"--lang {language}" for language, name in JOBS if name == self.task]
+            others = [option("lang", language, python="language") for language, name in JOBS if name == self.task]
             raise UserError(
                 "{task} is not a task of the quick start",
                 self.task,
@@ -224,10 +228,11 @@ def _own(request: Request, reader: RowReader) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    train = reader(request.train, request.read_options, request.reads, "train")
-    options = same_scheme(request.read_options, train)
+    train = reader(request.train, request.read_options, request.reads, "train", frozenset())
+    options, detected = options_like(request.read_options, train)
     labels = {label for example in train.examples for label in example.labels}
-    unseen = reader(request.test, options, request.reads, "test").examples
+    heldout = for_labels(options, labels)
+    unseen = reader(request.test, heldout, request.reads, "test", detected).examples
     test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
     rows = {"name": Path(request.train).name, "train_rows": len(train.examples), "test_rows": len(test)}
     material = Material(

@@ -108,6 +108,7 @@ class Plan:
         return changed(
             recipe,
             init_from=checkpoint.folder,
+            transfer=changed(recipe.transfer, allow_unused=self.request.allow_unused),
             task=changed(recipe.task, max_length=length),
             train=changed(train, optimizer=optimizer),
         )
@@ -124,11 +125,11 @@ class Checkpoint:
     licence: str | None = None
 
 
-def load_checkpoint(name: str, progress: Progress) -> Checkpoint:
+def load_checkpoint(name: str, progress: Progress, allow_unused: bool = False) -> Checkpoint:
     """A checkpoint by its name in PUBLIC_MODELS, or anything that `bundle.read` takes. Raises UserError."""
     model = PUBLIC_MODELS.get(name)
     if model is None:
-        return Checkpoint(Path(name).name, name, bundle.read(name).config)
+        return Checkpoint(Path(name).name, name, bundle.read(name, allow_unused=allow_unused).config)
     folder = str(download_model(name, progress))
     return Checkpoint(model.title, folder, bundle.read(folder).config, model.source, model.licence)
 

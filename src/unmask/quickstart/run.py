@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from unmask import console, files
+from unmask.advice import advise, option
 from unmask.config import changed, dump
 from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
@@ -95,13 +96,15 @@ class Quickstart:
                     "{folder} belongs to another quick start",
                     self.folder,
                     given=[self.request.command, f"there: {earlier.get('command')}"],
-                    hint="use the same options, or another --output folder",
+                    hint=["use the same options", advise("choose another {option} folder", option("output"))],
                 )
             return
         allowed = (".lock", "results.json") if ours else (".lock",)
         if self.folder.is_dir() and any(path.name not in allowed for path in self.folder.iterdir()):
             raise UserError(
-                "{folder} is not empty and contains no quick start", self.folder, hint="choose another --output"
+                "{folder} is not empty and contains no quick start",
+                self.folder,
+                hint=advise("choose another {option} folder", option("output")),
             )
         self.results = {
             "format": 1,
@@ -142,12 +145,14 @@ class Quickstart:
             if material.cached:
                 parts.append(message("cached"))
             if self.request.start is not None:
-                self.checkpoint = found = load_checkpoint(self.request.start, work)
+                self.checkpoint = found = load_checkpoint(self.request.start, work, self.request.allow_unused)
                 about = {"name": found.title, "source": found.source or found.folder, "licence": found.licence}
                 self.results["public_model"] = about
                 parts.append(message("checkpoint {title}", found.title))
             work.result(join(parts))
-        self.train = self.reader(material.train, material.read_options, self.request.reads, "train").examples
+        self.train = self.reader(
+            material.train, material.read_options, self.request.reads, "train", frozenset()
+        ).examples
         return material
 
     def tokenizer(self, material: Material) -> shards.Shards:

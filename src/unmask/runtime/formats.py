@@ -9,7 +9,6 @@ from unmask.data.rows.example import Example, Span, overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.embed import cosine
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
 from unmask.tasks.task import TargetKind, Task
 from unmask.tasks.text import Label, Ranking
@@ -21,7 +20,7 @@ class Format:
     what is most probable."""
 
     names: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
-    value_columns: ClassVar[tuple[str, ...]]
+    value_columns: tuple[str, ...]
 
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
@@ -124,7 +123,7 @@ class SpanFormat(Format):
             raise UserError(
                 f"{example.location}: spans that nest or overlap cannot be written as CoNLL",
                 given="; ".join(f"{example.text[span.start : span.end]!r} ({span.label})" for span in pair),
-                hint="--format jsonl, or train with task.flat=true",
+                hint=["--format jsonl", "to train again: unmask finetune ... task.flat=true"],
             )
         tokens = word_bounds(self.task, example)
         if self.task.tags_every_token and example.tokens is None:
@@ -149,20 +148,26 @@ class AnswerFormat(Format):
 
 
 class VectorFormat(Format):
-    """The vector of a text; of a pair its cosine, and both vectors with all scores, in a row each."""
+    """The vector of a text; of a pair its cosine (or another similarity of the model, under its name), and both vectors
+    with all scores, in a row each."""
 
     names = ("jsonl", "csv", "npy")
-    value_columns = ("cosine", "vector")
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.similarity: str = task.similarity.name
+        self.value_columns = (self.similarity, "vector")
 
     def fields(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
         if prediction.ndim == 1:
             return {"vector": _numbers(prediction)}
         both = {"vectors": [_numbers(one) for one in prediction]} if all_scores else {}
-        return {"cosine": round(cosine(prediction), 6), **both}
+        return {self.similarity: round(self.task.top_prediction(prediction), 6), **both}
 
     def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         vectors = fields.get("vectors", [fields.get("vector", ())])
-        return [{"cosine": fields.get("cosine", ""), "vector": " ".join(map(str, one))} for one in vectors]
+        score = fields.get(self.similarity, "")
+        return [{self.similarity: score, "vector": " ".join(map(str, one))} for one in vectors]
 
 
 FORMATS: dict[TargetKind, type[Format]] = {

@@ -14,13 +14,16 @@ from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.rows.check import check_targets, check_two_texts
 from unmask.data.rows.example import Example
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.metrics import Scores
 from unmask.runtime.backend import Backend, Engine, infer, open_engine
 from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
+from unmask.tasks.span_check import alignment_problems
 from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
 
 
@@ -157,10 +160,16 @@ class Predictor:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors[0] if isinstance(texts, str) else vectors
 
+    @property
+    def _single(self) -> bool | None:
+        """Whether the model was trained on single texts; None where that is not stored, or not to the point."""
+        pairs = self.manifest.reading.get("pairs") if self.task.reads in ("label", "labels", "number") else None
+        return None if pairs is None else not pairs
+
     def _predictions(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> Predictions:
         if not examples:
             return Predictions()
-        if self.manifest.reading.get("pairs") and self.task.reads in ("label", "labels", "number"):
+        if self._single is False:
             check_two_texts(examples)
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
@@ -175,13 +184,25 @@ class Predictor:
         `unknown_labels` says otherwise.
         """
         trained, kind = self.manifest.read_options, self.task.reads
-        options = changed(trained, **settings)
+        options = for_labels(changed(trained, **settings), self.task.labels)
         inherited = trained.changed.keys() - settings.keys()
-        rows = read_rows(as_source(source, "the rows given"), options, kind, use, inherited)
+        labels = self.task.labels if kind == "tags" else ()
+        rows = read_rows(as_source(source, "the rows given"), options, kind, use, inherited, labels)
+        if self._single and "pair_column" not in settings and any(one.pair is not None for one in rows.examples):
+            text = "{source}: of two texts the first is read alone, because {folder} was trained on single texts"
+            rows = replace(
+                rows,
+                examples=[replace(one, pair=None) for one in rows.examples],
+                notes=(*rows.notes, message(text, rows.source, self.manifest.folder)),
+            )
         if use == "predict":
             return rows
         owner = str(self.manifest.folder)
         examples, notes = check_targets(rows.examples, kind, self.task.labels, owner, options.unknown)
+        problems = alignment_problems(examples, self.tokenizer)
+        if problems.count:
+            text = "{finding} (the first: {first})"
+            notes = (*notes, message(text, problems.text(rows.source), problems.first))
         return replace(rows, examples=examples, notes=(*rows.notes, *notes))
 
     def evaluate(self, file: Any, progress: Progress = SILENT, **settings: Any) -> Scores:

@@ -7,7 +7,7 @@ from unmask.config import config, from_mapping, setting
 from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify as Classify
 from unmask.tasks.classify import ClassifyTask
-from unmask.tasks.embed import Embed, EmbedTask
+from unmask.tasks.embed import EMBED_FACTS, Embed, EmbedTask
 from unmask.tasks.multilabel import Multilabel, MultilabelTask
 from unmask.tasks.nested import Nested, NestedTask
 from unmask.tasks.regress import Regress, RegressTask
@@ -28,7 +28,18 @@ TASKS: dict[type, type[Task[Any]]] = {
 }
 """The task of each settings class."""
 
-FACTS = ("labels", "parameters", "scheme", "numbers", "has_unanswerable", "scores")
+_OF_TASKS = (
+    "labels",
+    "parameters",
+    "scheme",
+    "outputs",
+    "numbers",
+    "activation",
+    "has_unanswerable",
+    "scores",
+    "edge_tokens",
+)
+FACTS = (*_OF_TASKS, *EMBED_FACTS)
 """What a schema holds beside settings."""
 
 

@@ -8,6 +8,7 @@ speech) are spans of one given token each, and cutting and tagging running Chine
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,13 +43,15 @@ class Words:
     """The words of one text, in order.
 
     offsets (words, 2) int64: the characters of each, with those that the tokenizer drops beside it, and up to
-    the bounds of the given token; core_offsets (words, 2) int64: the characters of its tokens only;
+    the bounds of the given token; core_offsets (words, 2) int64: the characters of its tokens only; outer_offsets
+    (words, 2) int64: offsets, and the given tokens before and after it of which the tokenizer drops all characters;
     first_tokens (words + 1,) int64: the place of its first token in the encoding, at last one past the last token;
     tokens (words,) int64: the given token that it lies in, -1 without.
     """
 
     offsets: Numbers
     core_offsets: Numbers
+    outer_offsets: Numbers
     first_tokens: Numbers
     tokens: Numbers
 
@@ -73,13 +76,15 @@ def align_words(text: str, encoded: Encoding, tokens: Sequence[Bounds] | None = 
     """
     cores, firsts, owners, end = _cores(encoded, tokens)
     if tokens is None:
-        bounds = _widened(text, cores)
+        bounds = outer = _widened(text, cores)
     else:
         bounds = _widened_to_tokens(cores, owners, tokens)
+        outer = _with_dropped_tokens(bounds, cores, owners, tokens)
         cores = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(cores, bounds, strict=True)]
     return Words(
         np.array(bounds, dtype=np.int64).reshape(-1, 2),
         np.array(cores, dtype=np.int64).reshape(-1, 2),
+        np.array(outer, dtype=np.int64).reshape(-1, 2),
         np.array([*firsts, end], dtype=np.int64),
         np.array(owners, dtype=np.int64),
     )
@@ -147,6 +152,60 @@ def _widened_to_tokens(cores: Sequence[Bounds], owners: Sequence[int], tokens: S
             high = tokens[owner][1] if final else cores[number + 1][0]
             bounds[number] = (low, high)
     return bounds
+
+
+def _with_dropped_tokens(
+    bounds: Sequence[Bounds], cores: Sequence[Bounds], owners: Sequence[int], tokens: Sequence[Bounds]
+) -> list[Bounds]:
+    """The words with the given tokens beside them that have no word, up to the next word; a token into which the one
+    before it reaches is none of them."""
+    outer, present = list(bounds), set(owners)
+    dropped = [bound for number, bound in enumerate(tokens) if number not in present]
+    starts = [start for start, _ in cores] if dropped else []
+    for start, stop in dropped:
+        after = bisect_left(starts, start)
+        if after and cores[after - 1][1] > start:
+            continue
+        if after:
+            outer[after - 1] = (outer[after - 1][0], stop)
+        if after < len(outer):
+            outer[after] = (min(start, outer[after][0]), outer[after][1])
+    return outer
+
+
+@dataclass(frozen=True)
+class EdgeTokens:
+    """Whether given tokens that the tokenizer drops (a zero-width space) belong to the spans that they are beside.
+
+    Nothing is predicted at such a token. One between two spans belongs to the first if those `after` do.
+    """
+
+    before: bool = True
+    after: bool = True
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[Words, Sequence[Span]]]) -> "EdgeTokens":
+        """As most of these spans have it, on each side; where no span tells, they belong to it."""
+        inside, outside = Counter[str](), Counter[str]()
+        for words, spans in texts:
+            aligned, _ = align_spans(words, spans)
+            inner, outer = words.offsets.tolist(), words.outer_offsets.tolist()
+            taken = {stop for span, _, stop in aligned if span.end > inner[stop - 1][1]}
+            for span, first, stop in aligned:
+                if outer[stop - 1][1] > inner[stop - 1][1]:
+                    inside["after"] += span.end >= outer[stop - 1][1]
+                    outside["after"] += span.end <= inner[stop - 1][1]
+                if outer[first][0] < inner[first][0] and first not in taken:
+                    inside["before"] += span.start <= outer[first][0]
+                    outside["before"] += span.start >= inner[first][0]
+        return cls(*(inside[side] >= outside[side] for side in ("before", "after")))
+
+    def bounds(self, words: Words, spans: Sequence[Bounds]) -> list[Bounds]:
+        """The characters of the spans of a text, which are words (first, one past the last)."""
+        stops = {stop for _, stop in spans} if self.after else set()
+        ends = words.outer_offsets if self.after else words.offsets
+        starts = [(words.outer_offsets if self.before and i not in stops else words.offsets)[i, 0] for i, _ in spans]
+        return [(int(start), int(ends[stop - 1, 1])) for start, (_, stop) in zip(starts, spans, strict=True)]
 
 
 class Tags:

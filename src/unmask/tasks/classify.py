@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from unmask.advice import advise, option
 from unmask.config import by_name, config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
@@ -99,7 +100,7 @@ class ClassifyTask(TextTask[Ranking]):
             raise UserError(
                 f"{train[0].source}: classification needs at least two labels",
                 given=f"{len(train)} rows, all labelled {labels[0]!r}" if labels else "no labels",
-                hint="check the label column (--label-column)",
+                hint=advise("check the label column ({option})", option("label_column")),
             )
         if settings.head == "adaptive":
             labels.sort(key=lambda label: -counts[label])

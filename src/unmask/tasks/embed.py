@@ -9,18 +9,19 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
-from unmask import console
+from unmask import advice, console
 from unmask.config import by_name, config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
+from unmask.metrics.retrieval import OF_RANKS, Pool, Similarity, Vectors, ranked
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings, nothing_to_learn
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
 
 CORRELATIONS = ("spearman", "pearson")
+EMBED_FACTS = ("prompt", "truncate_dim", "similarity")  # of models of sentence-transformers: see `EmbedTask`
 
 
 @config
@@ -83,16 +84,25 @@ class Embed(TaskSettings):
 class EmbedTask(Task[Vectors]):
     """A prediction is the vector of a text, (hidden_size,) float32, or of a pair those of both, (2, hidden_size).
 
-    scores: the lowest and the highest score, where training rows have scores.
+    scores: the lowest and the highest score, where training rows have scores. facts: of a model of
+    sentence-transformers, where they are not the default: prompt, which is put before each text; truncate_dim: how many
+    numbers of a vector are kept, the first ones; similarity: how two vectors are compared, if not by their cosine.
     """
 
     settings: Embed
     kind = "vectors"
     reads = "pairs"
 
-    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Embed,
+        tokenizer: Tokenizer,
+        scores: list[float] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(settings, tokenizer)
-        self.scores = scores
+        self.scores, self.facts = scores, dict(facts or {})
+        self.similarity = Similarity(self.facts.get("similarity") or "cosine")
         scored = isinstance(settings.loss, Cosine)
         self.metric = settings.metric or (CORRELATIONS if scored else OF_RANKS)[0]
 
@@ -105,21 +115,26 @@ class EmbedTask(Task[Vectors]):
             raise UserError(
                 f"{train[0].source} has scores, but contrastive loss needs positive pairs",
                 given="task.loss=contrastive",
-                hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
+                hint=[
+                    advice.advise("{setting} to learn the scores", advice.setting("task.loss=cosine")),
+                    "or keep only the rows whose texts belong together",
+                ],
             )
         return cls(settings, tokenizer, _score_range(train) if isinstance(loss, Cosine) else None)
 
     @classmethod
     def restore(cls, settings: Embed, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema.get("scores"))
+        facts = {name: schema[name] for name in EMBED_FACTS if schema.get(name)}
+        return cls(settings, tokenizer, schema.get("scores"), facts)
 
     def schema(self) -> dict[str, Any]:
-        return {**super().schema(), "metric": self.metric, "scores": self.scores}
+        return {**super().schema(), "metric": self.metric, "scores": self.scores, **self.facts}
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
         same for equal texts."""
-        texts = [(owner, text) for owner, one in enumerate(examples) for text in _texts(one)]
+        prompt = self.facts.get("prompt", "")
+        texts = [(owner, prompt + text) for owner, one in enumerate(examples) for text in _texts(one)]
         encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
@@ -136,14 +151,16 @@ class EmbedTask(Task[Vectors]):
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
         """The vector (hidden_size,) of each text."""
-        return list(outputs["embeddings"])
+        return list(outputs["embeddings"][:, : self.facts.get("truncate_dim")])
 
     def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Vectors]:
         return [text.values[0] if text.example.pair is None else np.stack(text.values[:2]) for text in texts]
 
     def top_prediction(self, prediction: Vectors) -> Vectors | float:
-        """Return the vector of a text; of a pair its cosine."""
-        return prediction if prediction.ndim == 1 else cosine(prediction)
+        """Return the vector of a text; of a pair its cosine, or whatever `similarity` names."""
+        if prediction.ndim == 1:
+            return prediction
+        return float(self.similarity.of_pairs(prediction[:1], prediction[1:])[0])
 
     def metric_for(self, examples: Examples) -> str:
         names = OF_RANKS if examples[0].number is None else CORRELATIONS
@@ -156,21 +173,16 @@ class EmbedTask(Task[Vectors]):
         return [len(texts) for texts in pool_of(examples).relevant]
 
     def comparable(self, examples: Examples, predictions: Sequence[Vectors]) -> list[Any]:
-        """Return the cosine of each pair, or the ranks of what belongs to its first text."""
+        """Return the similarity of each pair, or the ranks of what belongs to its first text."""
         pairs = np.stack(predictions)
         if examples[0].number is not None:
-            return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
-        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1])[0]
+            return self.similarity.of_pairs(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1], self.similarity)[0]
 
 
 def pool_of(examples: Sequence[Example]) -> Pool:
     """Return the second texts of all examples, and which of them belong to each."""
     return Pool.of([(example.text, example.pair or "") for example in examples])
-
-
-def cosine(pair: Vectors) -> float:
-    """Compute the cosine of two vectors (2, hidden_size)."""
-    return float(cosines(pair[:1], pair[1:])[0])
 
 
 def _texts(example: Example) -> list[str]:
@@ -184,7 +196,10 @@ def _score_range(train: Examples) -> list[float]:
         raise UserError(
             f"{train[0].source} has no scores to learn",
             given="task.loss=cosine",
-            hint="--label-column NAME; or task.loss=contrastive for positive pairs",
+            hint=[
+                advice.option("label_column", "NAME"),
+                advice.advise("{setting} for positive pairs", advice.setting("task.loss=contrastive")),
+            ],
         )
     lowest, highest = min(numbers), max(numbers)
     if lowest == highest:

@@ -1,17 +1,19 @@
 """Base of the tasks that find labelled spans in a text: its words in windows, and what is predicted of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from unmask.advice import advise, option
 from unmask.config import config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows import schemes
 from unmask.data.rows.example import Example, Span
 from unmask.errors import UserError
-from unmask.tasks.alignment import Misfit, Words, align_words, misfit_remarks
+from unmask.messages import message
+from unmask.tasks.alignment import EXCERPT, EdgeTokens, Misfit, Words, align_spans, align_words, misfit_remarks
 from unmask.tasks.task import Examples, Notes, Rows, Task, WindowSettings, nothing_to_learn
 from unmask.tasks.windows import Window, windows, with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
@@ -50,17 +52,24 @@ class WindowRow(EncodedRow):
 
 
 class SpanTask(Task[list[LabelledSpan]]):
-    """The labelled spans of a text. tags_every_token: every token has a label of its own (parts of speech)."""
+    """The labelled spans of a text. tags_every_token: every token has a label of its own (parts of speech), and what
+    the tokenizer drops has none; edge_tokens: whether spans hold what it drops beside them."""
 
     settings: SpanSettings
     kind = "tags"
     reads: ClassVar[Literal["tags", "spans"]] = "tags"
 
     def __init__(
-        self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool = False
+        self,
+        settings: Any,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        tags_every_token: bool = False,
+        edge_tokens: EdgeTokens | None = None,
     ) -> None:
         super().__init__(settings, tokenizer, labels)
         self.tags_every_token = tags_every_token
+        self.edge_tokens = edge_tokens or EdgeTokens()
         self.metric = "accuracy" if tags_every_token else "entity_f1"
 
     @staticmethod
@@ -69,21 +78,55 @@ class SpanTask(Task[list[LabelledSpan]]):
         labels = sorted({span.label for example in train for span in example.spans or ()})
         if not labels:
             given = f"{len(train):,} sentences without a single span"
-            raise nothing_to_learn(train, given, "check the column of the tags (--tag-column)")
+            hint = advise("check the column of the tags ({option})", option("tag_column"))
+            raise nothing_to_learn(train, given, hint)
         return labels
 
+    def schema(self) -> dict[str, Any]:
+        usual = self.edge_tokens == EdgeTokens()
+        return {**super().schema(), **({} if usual else {"edge_tokens": asdict(self.edge_tokens)})}
+
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
-        """Encode the windows of each text; a text without words has none. Spans that cannot be learnt are noted."""
+        """Encode the windows of each text; a text without words has none. Spans that cannot be learnt, and those that
+        cannot be predicted as they are, are noted."""
         rows: list[EncodedRow] = []
         misfits: list[tuple[Example, Misfit]] = []
+        inexact: list[tuple[Example, Span]] = []
         every = self.tokenizer.encode_batch([example.text for example in examples])
         for owner, (example, encoded) in enumerate(zip(examples, every, strict=True)):
             words = align_words(example.text, encoded, example.tokens)
             of_text, wrong = self.windows_of(encoded, words, example.spans, owner)
             rows += of_text
             misfits += [(example, misfit) for misfit in wrong]
+            inexact += [(example, span) for span in self._inexact(words, example.spans or ())]
         spans = sum(len(example.spans or ()) for example in examples)
-        return rows, Notes(remarks=tuple(misfit_remarks(misfits, spans)))
+        remarks = [*misfit_remarks(misfits, spans)]
+        if inexact:
+            example, span = inexact[0]
+            first = f"{example.location}: {example.text[span.start : span.end][:EXCERPT]!r} ({span.label})"
+            text = "{count:,} of {spans:,} spans cannot be predicted exactly: text without tokens beside them ({first})"
+            remarks.append(message(text, len(inexact), spans, first))
+        return rows, Notes(remarks=tuple(remarks))
+
+    def _inexact(self, words: Words, spans: Sequence[Span]) -> list[Span]:
+        """Find the spans whose words have other bounds than they."""
+        if not spans or self.tags_every_token or np.array_equal(words.outer_offsets, words.core_offsets):
+            return []
+        aligned, _ = align_spans(words, spans)
+        bounds = self.edge_tokens.bounds(words, [(first, stop) for _, first, stop in aligned])
+        return [span for (span, _, _), own in zip(aligned, bounds, strict=True) if own != (span.start, span.end)]
+
+    def with_edge_tokens(self, spans: Sequence[LabelledSpan], words: Words, text: str) -> list[LabelledSpan]:
+        """Give the spans that are predicted in a text the dropped tokens beside them that belong to them."""
+        if not spans or self.tags_every_token or np.array_equal(words.outer_offsets, words.offsets):
+            return list(spans)
+        firsts = np.searchsorted(words.offsets[:, 0], [span.start for span in spans]).tolist()
+        stops = (np.searchsorted(words.offsets[:, 1], [span.end for span in spans]) + 1).tolist()
+        bounds = self.edge_tokens.bounds(words, list(zip(firsts, stops, strict=True)))
+        return [
+            replace(span, text=text[start:end], start=start, end=end)
+            for span, (start, end) in zip(spans, bounds, strict=True)
+        ]
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
@@ -121,6 +164,19 @@ def check_rows(train: Examples, rows: Rows) -> None:
     """Raises UserError where there is nothing to learn from."""
     if not rows:
         raise UserError(f"{train[0].source} contains no text", given=f"{len(train):,} sentences without a word")
+
+
+def edge_tokens_of(tokenizer: Tokenizer, train: Examples) -> EdgeTokens:
+    """Find out what spans of training data hold of the given tokens beside them that the tokenizer drops."""
+    some = [one for one in train if one.spans and any(_may_be_dropped(one.text[a:b]) for a, b in one.tokens or ())]
+    every = tokenizer.encode_batch([example.text for example in some])
+    words = (align_words(one.text, encoded, one.tokens) for one, encoded in zip(some, every, strict=True))
+    return EdgeTokens.of((own, example.spans or ()) for own, example in zip(words, some, strict=True))
+
+
+def _may_be_dropped(token: str) -> bool:
+    """Return whether a tokenizer might drop all characters of a token."""
+    return not (token.isascii() and token.isprintable()) and not any(map(str.isalnum, token))
 
 
 def is_plain(examples: Sequence[Example]) -> bool:

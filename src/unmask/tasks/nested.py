@@ -5,16 +5,16 @@ text is read in overlapping windows, each span in the one that shows most around
 """
 
 from bisect import bisect
-from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from unmask.config import changed, config, setting
 from unmask.data.rows.example import Span, overlapping
 from unmask.errors import UserError
-from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
-from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
+from unmask.tasks.alignment import TOO_LONG, EdgeTokens, Misfit, Words, align_spans, align_words
+from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, edge_tokens_of, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, sigmoid
 from unmask.tasks.windows import best_windows
 from unmask.text.tokenizer import Encoding, Tokenizer
@@ -51,8 +51,10 @@ class NestedTask(SpanTask):
     settings: Nested
     reads = "spans"
 
-    def __init__(self, settings: Nested, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
-        super().__init__(settings, tokenizer, labels)
+    def __init__(
+        self, settings: Nested, tokenizer: Tokenizer, labels: Sequence[str], edge_tokens: EdgeTokens | None = None
+    ) -> None:
+        super().__init__(settings, tokenizer, labels, edge_tokens=edge_tokens)
         assert settings.max_span_length is not None
         self.max_span_length = settings.max_span_length
 
@@ -70,7 +72,12 @@ class NestedTask(SpanTask):
         flat = settings.flat
         if flat is None:
             flat = not any(overlapping(example.spans or ()) for example in train)
-        return cls(changed(settings, max_span_length=max_span_length, flat=flat), tokenizer, labels)
+        settings = changed(settings, max_span_length=max_span_length, flat=flat)
+        return cls(settings, tokenizer, labels, edge_tokens_of(tokenizer, train))
+
+    @classmethod
+    def restore(cls, settings: Nested, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        return cls(settings, tokenizer, schema["labels"], EdgeTokens(**schema.get("edge_tokens", {})))
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
@@ -137,6 +144,8 @@ class NestedTask(SpanTask):
             windows = zip(text.rows, text.values, strict=True)
             spans = [span for row, cells in windows for span in self._spans(row, cells, text.example.text)]
             chosen = _apart(spans) if self.settings.flat else spans
+            if text.rows:
+                chosen = self.with_edge_tokens(chosen, text.rows[0].words, text.example.text)
             result.append(sorted(chosen, key=lambda span: (span.start, -span.end, span.label)))
         return result
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.rows.example import Example
-from unmask.tasks.task import Arrays, Examples, Outputs, nothing_to_learn
+from unmask.tasks.task import Arrays, Examples, Outputs, nothing_to_learn, sigmoid
 from unmask.tasks.text import TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -36,16 +36,23 @@ class NumberStatistics:
 
 class RegressTask(TextTask[float]):
     """A number for each text, in the unit of the training rows. It may lie outside their range: a prediction is what
-    any other library computes from the published weights.
+    any other library computes from the published weights. activation: what is applied to it, in a cross-encoder of
+    sentence-transformers.
     """
 
     settings: Regress
     kind = "number"
     reads = "number"
 
-    def __init__(self, settings: Regress, tokenizer: Tokenizer, numbers: NumberStatistics) -> None:
+    def __init__(
+        self,
+        settings: Regress,
+        tokenizer: Tokenizer,
+        numbers: NumberStatistics,
+        activation: Literal["sigmoid"] | None = None,
+    ) -> None:
         super().__init__(settings, tokenizer)
-        self.statistics = numbers
+        self.statistics, self.activation = numbers, activation
 
     @classmethod
     def build(cls, settings: Regress, tokenizer: Tokenizer, train: Examples) -> Self:
@@ -57,16 +64,17 @@ class RegressTask(TextTask[float]):
 
     @classmethod
     def restore(cls, settings: Regress, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, NumberStatistics(**schema.get("numbers", {})))
+        return cls(settings, tokenizer, NumberStatistics(**schema.get("numbers", {})), schema.get("activation"))
 
     def schema(self) -> dict[str, Any]:
-        return {**super().schema(), "numbers": asdict(self.statistics)}
+        return {**super().schema(), "numbers": asdict(self.statistics), "activation": self.activation}
 
     def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         return np.array([example.number], dtype=np.float32)
 
     def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[float]:
-        return [float(mean_of_windows(text.values).item()) for text in texts]
+        numbers = [mean_of_windows(text.values) for text in texts]
+        return [float((sigmoid(number) if self.activation else number).item()) for number in numbers]
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
         return list(predictions)

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from unmask.config import config, setting
 from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.rows.example import Span
-from unmask.tasks.alignment import Misfit, Tags, Words, chunk_bounds
+from unmask.data.rows.schemes import chunks, read_outputs
+from unmask.tasks.alignment import EdgeTokens, Misfit, Tags, Words, chunk_bounds
 from unmask.tasks.crf import CRFDecoder
-from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
+from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, edge_tokens_of, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, log_softmax, split_rows
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -58,26 +59,40 @@ class Tag(SpanSettings):
 class TagTask(SpanTask):
     """Spans without overlap, found as tags of words.
 
-    parameters: crf.start (tags,), crf.transitions (tags, tags) and crf.end (tags,) of a CRF.
+    parameters: crf.start (tags,), crf.transitions (tags, tags) and crf.end (tags,) of a CRF. outputs: the names of
+    those of a public head in another scheme than BIO, which are read as that scheme has them.
     """
 
     settings: Tag
     supports_rdrop = True
 
-    def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool) -> None:
-        super().__init__(settings, tokenizer, labels, tags_every_token)
+    def __init__(
+        self,
+        settings: Tag,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        tags_every_token: bool,
+        edge_tokens: EdgeTokens | None = None,
+        outputs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(settings, tokenizer, labels, tags_every_token, edge_tokens)
         self.tags = Tags(self.labels)
+        self.scheme, self.named = read_outputs(outputs) if outputs else ("plain" if tags_every_token else "BIO", {})
+        self.outputs = list(outputs) or self.tags.tags
 
     @classmethod
     def build(cls, settings: Tag, tokenizer: Tokenizer, train: Examples) -> Self:
-        return cls(settings, tokenizer, cls.labels_of(train), is_plain(train))
+        return cls(settings, tokenizer, cls.labels_of(train), is_plain(train), edge_tokens_of(tokenizer, train))
 
     @classmethod
     def restore(cls, settings: Tag, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema["labels"], schema["scheme"] == "plain")
+        edge_tokens = EdgeTokens(**schema.get("edge_tokens", {}))
+        outputs = schema.get("outputs", ())
+        return cls(settings, tokenizer, schema["labels"], schema["scheme"] == "plain", edge_tokens, outputs)
 
     def schema(self) -> dict[str, Any]:
-        return {**super().schema(), "scheme": "plain" if self.tags_every_token else "BIO"}
+        named = {"outputs": self.outputs} if self.named else {}
+        return {**super().schema(), "scheme": self.scheme, **named}
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
@@ -104,6 +119,8 @@ class TagTask(SpanTask):
         self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None
     ) -> list[list[LabelledSpan]]:
         """Return the spans of each example, in order, from the most probable tags that the rules allow."""
+        if self.named:
+            return [self._decode_named(text) for text in texts]
         result: list[list[LabelledSpan]] = [[] for _ in texts]
         chain = CRFDecoder.of(self.tags, parameters)
         words: dict[int, Words] = {number: text.rows[0].words for number, text in enumerate(texts) if text.rows}
@@ -128,6 +145,24 @@ class TagTask(SpanTask):
                 first, end = int(offsets[start, 0]), int(offsets[stop - 1, 1])
                 part = texts[numbers[row]].example.text[first:end]
                 result[numbers[row]].append(LabelledSpan(self.labels[(tag - 1) // 2], part, first, end, score))
+        for number, own in words.items():
+            result[number] = self.with_edge_tokens(result[number], own, texts[number].example.text)
+        return result
+
+    def _decode_named(self, text: Outputs) -> list[LabelledSpan]:
+        """Return the spans of the most probable output at the first word of each token, as conlleval reads them."""
+        if not text.rows:
+            return []
+        words: Words = text.rows[0].words
+        logs = log_softmax(np.concatenate(text.values))
+        first = np.flatnonzero(~words.joined)
+        best = logs[first].argmax(-1)
+        bounds = [*first.tolist(), len(words)]
+        result = []
+        for start, stop, label in chunks(self.named[self.outputs[number]] for number in best):
+            begin, end = int(words.offsets[bounds[start], 0]), int(words.offsets[bounds[stop] - 1, 1])
+            score = float(np.exp(logs[first[start:stop], best[start:stop]].sum()))
+            result.append(LabelledSpan(label, text.example.text[begin:end], begin, end, score))
         return result
 
 

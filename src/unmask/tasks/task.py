@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import metrics
+from unmask.advice import advise, option
 from unmask.config import config, dump, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example, RowKind
 from unmask.errors import UserError
+from unmask.messages import Message
 from unmask.metrics import Contestant, Scores
 from unmask.text.tokenizer import Tokenizer
 
@@ -169,8 +171,9 @@ class Task(ABC, Generic[P]):
         return self.metric
 
 
-def nothing_to_learn(train: Examples, given: str, hint: str = "check the label column (--label-column)") -> UserError:
+def nothing_to_learn(train: Examples, given: str, hint: Message | None = None) -> UserError:
     """Make the error of training examples whose targets are all alike or missing. given: what they have."""
+    hint = hint or advise("check the label column ({option})", option("label_column"))
     return UserError("{source}: nothing to learn", train[0].source, given=given, hint=hint)
 
 

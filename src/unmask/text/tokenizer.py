@@ -2,7 +2,8 @@
 
 Our own tokenizers are WordPiece; those of public checkpoints are read whatever their kind (WordPiece,
 byte-level BPE, SentencePiece, ...). The text of users is only ever text: "[MASK]" or "</s>" in it is cut into
-ordinary tokens unless `add_special_tokens=True` asks for the mask. Other libraries load what is saved unchanged.
+ordinary tokens unless `add_special_tokens=True` asks for the mask. Special tokens beside those of the roles, such as
+the markers "[E1]" and "[/E1]", are read in a text as other libraries do, whom what is saved loads unchanged.
 """
 
 import hashlib
@@ -34,12 +35,14 @@ from unmask.text.public.alignment import align_tokens, first_of_each, split_sent
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
+from unmask.text.public.vocabulary import note_differences
 from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
 
-WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `encode_texts`
+WORD_START, SENTENCE_START, SPECIAL_TOKEN = 1, 2, 4  # the bits of the flags of `encode_texts`
 _TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
+_READ_TEXT = ("truncation_side", "split_special_tokens")  # settings of other libraries that change the ids of a text
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
 
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
@@ -74,19 +77,22 @@ class Tokenizer:
         self._settings = settings = {"added_tokens": [], **json.loads(description)}
         self.tokens: list[str] = layout.tokens_of(self._whole, settings, origin)
         self._token_ids = {token: number for number, token in enumerate(self.tokens)}
-        self.special_tokens, self.all_special_ids, templates = specials.find_special_tokens(
+        self.special_tokens, self.all_special_ids, self._not_in_text, templates = specials.find_special_tokens(
             settings, self._config, self._token_ids, self._whole.post_processor, origin
         )
         self.single_template, self.pair_template = templates
         self.cls_token_id, self.sep_token_id, self.pad_token_id = (
             self._token_ids[self.special_tokens[role]] for role in ("cls", "sep", "pad")
         )
+        cut = (settings.get("truncation") or {}).get("direction", "Right")
+        self.truncates_left = str(self._config.get("truncation_side", cut)).lower() == "left"
         # byte-level vocabularies need none
         self.unk_token_id = self._token_ids.get(self.special_tokens.get("unknown", ""))
-        plain = layout.plain_backend(self._whole, settings, {self.tokens[number] for number in self.all_special_ids})
-        self._plain = plain or self._without(self.all_special_ids)
+        plain = layout.plain_backend(self._whole, settings, {self.tokens[number] for number in self._not_in_text})
+        self._plain = plain or self._without(self._not_in_text)
         self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
         self._is_bert = layout.is_of_bert(self._whole, settings)
+        self._takes_blanks = any(token["lstrip"] or token["rstrip"] for token in settings["added_tokens"])
         # what happens to text before it is cut, detected by trying
         tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
         self.lowercase, self.strip_accents = tried["A"] == "a", tried["\xe9"] == "e"
@@ -160,7 +166,9 @@ class Tokenizer:
                 hint=[f"unmask tokenizer train FILES --output {path}", convert],
             )
         config = specials.read_config_files(file)
-        return cls(layout.read_description(file, config), str(file), config)
+        tokenizer = cls(layout.read_description(file, config), str(file), config)
+        note_differences(file, tokenizer.tokens)
+        return tokenizer
 
     def save_pretrained(self, folder: Path | str, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.
@@ -190,6 +198,7 @@ class Tokenizer:
                 "do_lower_case": self.lowercase,
                 "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
                 "tokenize_chinese_chars": self.tokenize_chinese_chars,
+                **{key: self._config[key] for key in _READ_TEXT if key in self._config},
                 **(folded if any(folded.values()) else {}),
                 **names,
             }
@@ -272,6 +281,15 @@ class Tokenizer:
         normaliser = self._plain.normalizer
         return text if normaliser is None else str(normaliser.normalize_str(readable(text)))
 
+    def lowercased(self) -> "Tokenizer":
+        """The same tokenizer for texts in lower case, whatever they are written in."""
+        if self.lowercase:
+            return self
+        settings, config = layout.lowercased(self._settings), self._config
+        if not self._is_bert:  # whose class alone makes the normaliser anew from the settings beside it
+            config = {**config, "tokenizer_class": "PreTrainedTokenizerFast"}
+        return Tokenizer(layout.serialise(layout.backend(settings, "the tokenizer")), config=config)
+
     def with_added_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
         """The same tokenizer with further tokens, whose ids follow the others. As a word is cut into the longest
         tokens that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
@@ -300,7 +318,7 @@ class Tokenizer:
     @cached_property
     def _with_mask(self) -> tokenizers.Tokenizer:
         """As `_plain`, but the mask in a text is the mask; the other specials stay ordinary text."""
-        others = [number for number in self.all_special_ids if number != self.mask_token_id]
+        others = [number for number in self._not_in_text if number != self.mask_token_id]
         backend = self._without(others)
         if all(token["content"] != self.mask_token for token in self._settings["added_tokens"]):
             backend.add_special_tokens([self.mask_token])
@@ -316,8 +334,9 @@ class Tokenizer:
     ) -> Encoding:
         """A text, or a pair, with the special tokens around. With `add_special_tokens`, "[MASK]" in it is the mask.
 
-        More than `max_length` tokens (special ones included) are cut from the end, in a pair from the longer text
-        first, as BERT does; `truncated` says so. Raises UserError when that leaves no room for text.
+        More than `max_length` tokens (special ones included) are cut from the end, or from the beginning if
+        `truncates_left` (as tokenizer_config.json says), in a pair from the longer text first, as BERT does;
+        `truncated` says so. Raises UserError when that leaves no room for text.
         """
         return self.encode_batch([text], [pair], max_length, add_special_tokens=add_special_tokens)[0]
 
@@ -336,7 +355,7 @@ class Tokenizer:
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if not self._is_bert:  # there the library cuts words as we do
+        if not self._is_bert or self._takes_blanks:  # there the library cuts words as we do
             encodings = align_tokens(flat, encodings, self._blank).per_text()
         seconds = iter(encodings[len(texts) :])
         return [
@@ -388,13 +407,14 @@ class Tokenizer:
         begin = 0
         for number, (text, kept) in enumerate(zip((first, second), keep, strict=False)):
             begin, run = len(ids), frame.runs[number + 1]
-            ids += text.ids[:kept]
+            part = slice(len(text) - kept, None) if self.truncates_left else slice(kept)
+            ids += text.ids[part]
             ids += run
             segments += [frame.text_token_type_ids[number]] * kept
             segments += frame.run_token_type_ids[number + 1]
-            offsets += text.offsets[:kept]
+            offsets += text.offsets[part]
             offsets += [(0, 0)] * len(run)
-            words += text.word_ids[:kept]
+            words += text.word_ids[part]
             words += [None] * len(run)
             special += [False] * kept
             special += [True] * len(run)
@@ -416,7 +436,8 @@ class Tokenizer:
     ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
         """Each text as ids (tokens,) int32, without special ones, and flags (tokens,) uint8.
 
-        Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one).
+        Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one). Bit 2: a
+        special token, such as the marker of an entity, which is never masked.
         By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
         inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
@@ -441,6 +462,8 @@ class Tokenizer:
         if words is not None:
             starts_word = starts_word & ~continues_word(parts, words, positions, sizes)
         flags = (starts_word | starts_sentence) * np.uint8(WORD_START) | starts_sentence * np.uint8(SENTENCE_START)
+        if markers := [number for number in self.all_special_ids if number not in self._not_in_text]:
+            flags |= np.isin(ids, markers) * np.uint8(SPECIAL_TOKEN)
         return [(ids[i:j], flags[i:j]) for i, j in pairwise([0, *ends.tolist()])]
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.advice import option
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.text.chinese import RUN
@@ -55,7 +56,7 @@ def find_words(texts: Iterable[str], *, progress: Progress = SILENT) -> dict[str
     progress.start(None, "characters")
     runs = _runs(texts, progress)
     if not runs:
-        raise UserError("no Chinese characters to learn words from", hint="--words none")
+        raise UserError("no Chinese characters to learn words from", hint=option("words", "none"))
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique(np.frombuffer(joined.encode("utf-32-le"), np.uint32), return_inverse=True)
     progress.show("finding words")

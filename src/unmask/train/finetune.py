@@ -1,7 +1,7 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from unmask import bundle, console
+from unmask.advice import with_recipe
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.encoded import EncodedRow
+from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
@@ -22,7 +24,10 @@ from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
+from unmask.tasks.embed import EMBED_FACTS
 from unmask.tasks.labelled_spans import check_rows
+from unmask.tasks.span_check import check_alignment
+from unmask.tasks.task import Notes
 from unmask.train import transfer
 from unmask.train.dev_metrics import evaluate
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
@@ -52,6 +57,7 @@ class FinetuneResult(RunResult):
         return figure_of(self.metric).title, self.dev[self.metric]
 
 
+@with_recipe([one.name for one in fields(ReadOptions)])
 def finetune(
     recipe: FinetuneRecipe | Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -65,6 +71,7 @@ def finetune(
     progress: Progress | None = None,
     world: World | None = None,
     rows: Callable[[], PreparedRows] | None = None,
+    allow_unused: bool = False,
 ) -> FinetuneResult:
     """Train a model for a task; the run folder `output` then holds model/ (the best on dev), the log, checkpoints.
 
@@ -72,10 +79,11 @@ def finetune(
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
     split, a list of dicts): these are written into input/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
-    a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
-    be used.
+    a `world` like it. rows: gives the rows of the recipe, where they are read already; allow_unused: in place of
+    transfer.allow_unused. Raises UserError for what cannot be used.
     """
     texts: dict[str, str] = {}
+    overrides = [*overrides, "transfer.allow_unused=true"] if allow_unused else overrides
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
@@ -120,9 +128,11 @@ class FinetuneTrainer(Trainer):
         """Read and encode the rows, make the learner and the batches."""
         recipe = self.recipe
         self.world.run_on_rank0(lambda: self.run.save_texts(self.texts))
-        self.opened = bundle.read(recipe.init_from)
+        self.opened = bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused)
         self.lineage = self.opened.lineage
         check(recipe, self.opened)
+        if facts := [name for name in EMBED_FACTS if (self.opened.task or {}).get(name)]:
+            console.note("{folder}: the new model is without its {facts}", self.opened.folder, ", ".join(facts))
         optimizer = recipe.train.optimizer
         if optimizer.lr is None:
             optimizer = changed(optimizer, lr=default_finetune_lr(self.opened.config.hidden_size))
@@ -134,7 +144,7 @@ class FinetuneTrainer(Trainer):
         encoded, self.notes = self.task.encode(self.rows.train)
         check_rows(self.rows.train, encoded)
         self.dev_rows, dev_notes = self.task.encode([row.keep_labels(self.task.labels) for row in self.rows.dev])
-        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks):
+        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks, *self._alignment(dev_notes)):
             console.note(remark)
         self.metric = f"{self.task.name}.{self.task.metric}"
         self.higher_is_better = not figure_of(self.metric).lower_is_better
@@ -151,6 +161,17 @@ class FinetuneTrainer(Trainer):
         self.run.check_inputs(model=self.opened.sha256, **sums)
         self.run.write_facts(checked=dict(rows.checked))
         write_split(data, rows, self.run.folder)
+
+    def _alignment(self, dev_notes: Notes) -> list[str]:
+        """Notes on files whose spans fit the words better in another unit of offsets. Raises UserError for a file of
+        which most spans fit none."""
+        if self.task.kind != "tags":
+            return []
+        data, rows = self.recipe.data, self.rows
+        files = [rows.train] if self.notes.remarks else []
+        files += [rows.dev] if data.dev and dev_notes.remarks else []
+        files += [rows.test] if data.test and rows.test else []
+        return [note for one in files if (note := check_alignment(one, self.opened.tokenizer)) is not None]
 
     def init_weights(self, progress: Progress) -> None:
         """Record where the weights come from: they are loaded with the learner."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unmask import advice
 from unmask.config import config, setting
 from unmask.console import SILENT, Progress
 from unmask.data.corpus.shards import Shards
@@ -45,7 +46,7 @@ class InitConfig:
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""
         if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
-            hint = "init.embeddings=random init.neighbour_layers=0"
+            hint = advice.setting("init.embeddings=random init.neighbour_layers=0")
             raise UserError("init needs a randomly initialised network", given=f"init_from={init_from}", hint=hint)
         axes = model.num_attention_heads < model.hidden_size and not model.qk_norm
         layers = self.neighbour_layers <= model.num_hidden_layers

@@ -94,16 +94,18 @@ def pretrain(
     *,
     corpus: Path | str | None = None,
     budget: str | None = None,
+    allow_unused: bool = False,
 ) -> PretrainResult:
     """Train an encoder on a corpus; the run folder `output` then holds model/, the log and the checkpoints.
 
     recipe: a PretrainRecipe, a YAML file, or the name of a recipe that comes with unmask; overrides: `key.sub=value`;
-    corpus: a folder of `unmask corpus build`, in place of data.corpus; budget: in place of train.budget. An interrupted
-    run goes on where it stopped, a finished one is returned as it is. world: the processes that train it together; by
-    default those that torchrun has started, or this one. Raises UserError for what cannot be used.
+    corpus, budget, allow_unused: in place of data.corpus (a folder of `unmask corpus build`), train.budget and
+    transfer.allow_unused. An interrupted run goes on where it stopped, a finished one is returned as it is.
+    world: the processes that train it together; by default those that torchrun has started, or this one. Raises
+    UserError for what cannot be used.
     """
-    shorthands = {"data.corpus": corpus, "train.budget": budget}
-    given = [f"{key}={json.dumps(str(value))}" for key, value in shorthands.items() if value is not None]
+    shorthands = {"data.corpus": corpus, "train.budget": budget, "transfer.allow_unused": allow_unused or None}
+    given = [f"{key}={json.dumps(value, default=str)}" for key, value in shorthands.items() if value is not None]
     with join_world(world) as world:
         with world.sync_errors():
             recipe = read_recipe(PretrainRecipe, recipe, [*given, *overrides])
@@ -146,7 +148,7 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
 
     Raises UserError where the recipe describes another network, or the corpus has another tokenizer.
     """
-    opened = bundle.read(str(recipe.init_from))
+    opened = bundle.read(str(recipe.init_from), allow_unused=recipe.transfer.allow_unused)
     theirs = opened.tokenizer
     if (theirs.sha256, theirs.special_tokens) != (tokenizer.sha256, tokenizer.special_tokens):
         hint = f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER"
@@ -176,7 +178,9 @@ class PretrainTrainer(Trainer):
     def prepare(self, progress: Progress) -> None:
         """Make the learner, with the weights of the model that it starts from, and the batches."""
         recipe, shards = self.recipe, self.shards
-        opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
+        opened = None
+        if recipe.init_from is not None:
+            opened = bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused)
         inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
         self.world.run_on_rank0(lambda: self.run.check_inputs(**inputs))
         torch.manual_seed(recipe.seed)

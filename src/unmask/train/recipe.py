@@ -176,6 +176,8 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)
     if isinstance(recipe, PretrainRecipe) and recipe.init_from is not None:
-        network = architecture(bundle.read(recipe.init_from).config, recipe.transfer)
+        network = architecture(
+            bundle.read(recipe.init_from, allow_unused=recipe.transfer.allow_unused).config, recipe.transfer
+        )
         recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
     return recipe

@@ -6,28 +6,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmask import files
+from unmask.advice import advise, setting
 from unmask.config import changed
 from unmask.data.rows import leaks
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.leaks import Finding, without_rows
+from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import Rows, read_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
-from unmask.messages import message
+from unmask.messages import join, message
 from unmask.train.recipe import Policy, RowsConfig
 from unmask.train.run import SPLIT
 
-RowReader = Callable[[str, ReadOptions, RowKind, Literal["train", "test"]], Rows]  # read_rows, or what caches it
+# read_rows, or what caches it
+RowReader = Callable[[str, ReadOptions, RowKind, Literal["train", "test"], frozenset[str]], Rows]
 
 
 @dataclass(frozen=True)
 class PreparedRows:
     """The rows that a run trains on, evaluates on and tests on (None: nothing).
 
-    options: how these files were read, the tag scheme of the training rows in them. sha256: of each file. notes:
+    options: how these files were read, with what was detected in the training rows. sha256: of each file. notes:
     sentences for people. checked: leaks and contradictions, for run.json.
     """
 
@@ -51,12 +54,13 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: Row
     recipe says to stop at.
     """
     options = ReadOptions(**data.changed)
-    rows = {"train": read(data.train, options, kind, "train")}
-    options = same_scheme(options, rows["train"])
+    rows = {"train": read(data.train, options, kind, "train", frozenset())}
+    options, detected = options_like(options, rows["train"])
+    heldout = for_labels(options, {label for one in rows["train"].examples for label in one.labels})
     if data.dev is not None:
-        rows["dev"] = read(data.dev, options, kind, "train")
+        rows["dev"] = read(data.dev, heldout, kind, "train", detected)
     if data.test is not None:
-        rows["test"] = read(data.test, options, kind, "test")
+        rows["test"] = read(data.test, heldout, kind, "test", detected)
     notes = [note for one in rows.values() for note in one.notes]
     examples = {name: one.examples for name, one in rows.items()}
     train, checked = _remove_leaks(data, examples, notes)
@@ -85,9 +89,12 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: Row
     return PreparedRows(train, with_known_labels(dev), test, options, sums, notes, checked)
 
 
-def same_scheme(options: ReadOptions, train: Rows) -> ReadOptions:
-    """How to read rows tagged as training rows: plain tags may look like those of another scheme where they are few."""
-    return changed(options, scheme="plain") if train.scheme == "plain" else options
+def options_like(options: ReadOptions, train: Rows) -> tuple[ReadOptions, frozenset[str]]:
+    """How to read other rows as the training rows, and which of these settings were detected in those: the columns, the
+    separator of labels, and plain tags, which may look like those of another scheme where they are few."""
+    detected = {name: value for name, value in train.resolved.items() if name not in options.changed}
+    detected |= {"scheme": "plain"} if train.scheme == "plain" else {}
+    return changed(options, **detected), frozenset(detected)
 
 
 def test_file(data: RowsConfig, run: Path) -> Path | None:
@@ -156,12 +163,13 @@ def _remove_leaks(
     return train, checked
 
 
-def _finding(setting: str, policy: Policy, finding: Finding) -> str:
+def _finding(name: str, policy: Policy, finding: Finding) -> str:
     """The note on leaks or contradictions. Raises UserError where the recipe says to stop."""
     if policy == "stop":
-        text = "{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
-        raise UserError(finding.text, given=finding.places, hint=message(text, setting))
+        drop, warn = setting(f"{name}=drop"), setting(f"{name}=warn")
+        hint = advise("{drop} leaves them out of training, {warn} goes on all the same", drop, warn)
+        raise UserError(finding.text, given=finding.places, hint=hint)
     if policy == "drop":
         return message("{finding}: skipped in training (the first: {first})", finding.text, finding.places)
-    text = "{finding} (the first: {first}); {setting}=drop leaves them out of training"
-    return message(text, finding.text, finding.places, setting)
+    note = message("{finding} (the first: {first})", finding.text, finding.places)
+    return join([note, advise("{setting} leaves them out of training", setting(f"{name}=drop"))], "; ")

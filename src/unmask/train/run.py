@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from unmask import console, files
+from unmask.advice import advise, option
 from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
@@ -26,7 +27,7 @@ from unmask.train.track import TensorBoardMirror
 from unmask.version import __version__
 
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
-CHANGEABLE = ("train.parallel:", "data.test:")
+CHANGEABLE = ("train.parallel:", "data.test:", "transfer.allow_unused:")
 
 GIVEN = "input"  # folder of a run with the rows that a program passed
 SPLIT = "split"  # and the one with what was cut from its training file
@@ -80,7 +81,7 @@ class Run:
         there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         foreign = [name for name in there if not name.startswith(".")]
         if foreign and not existed:
-            given, hint = ", ".join(foreign[:5]), "choose another --output folder"
+            given, hint = ", ".join(foreign[:5]), advise("choose another {option} folder", option("output"))
             raise UserError(f"{self.folder} is not empty and contains no run", given=given, hint=hint)
         opened.enter_context(files.hold(self.folder))
         if self._mirror is not None:
@@ -135,7 +136,8 @@ class Run:
                 raise self._mismatch("{folder} was begun with other data", [name])
 
     def _mismatch(self, text: str, differences: list[str]) -> UserError:
-        hint = ["use the same recipe, settings and data as before", "choose another --output folder"]
+        another = advise("choose another {option} folder", option("output"))
+        hint = ["use the same recipe, settings and data as before", another]
         return UserError(text, self.folder, given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from unmask import console
+from unmask.advice import advise, option, setting
 from unmask.console import Progress
 from unmask.errors import UserError
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
-from unmask.messages import message
+from unmask.messages import join, message
 from unmask.runtime.predictor import Predictor, load
 from unmask.train.budget import TrainConfig
 from unmask.train.run import Interrupted, Run, interruptible
@@ -108,7 +109,8 @@ class Trainer(ABC):
         Raises UserError for what cannot be used, Interrupted after a signal.
         """
         if self.run.outcome():
-            console.note("{folder} is finished; remove it or choose another --output to train again", self.run.folder)
+            again = advise("remove it or choose another {option} to train again", option("output"))
+            console.note(join([message("{folder} is finished", self.run.folder), again], "; "))
         elif progress is None:
             with console.start_step(self.title) as work:
                 self(work)
@@ -130,7 +132,8 @@ class Trainer(ABC):
         """Begin a run, or resume it."""
         if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
             given = f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}"
-            hint = "train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step"
+            plain = setting("train.gradient_accumulation_steps=1 train.gradient_checkpointing=true")
+            hint = [advise("{settings}, or fewer rows in a step", plain)]
             raise UserError("contrastive loss cannot use gradient accumulation", given=given, hint=hint)
         keep_freed_memory()
         limit_kernel_cache()
@@ -194,7 +197,7 @@ class Trainer(ABC):
         if compiles_blocks(self.learner, self.batches, self.settings, self.world):
             self.plain.encoder.compiled_block = compile_block()
         steps: list[Step] = []  # since the last row of the log
-        shown = 0.0
+        shown: float | None = None
         self.wrapped.train()
         loop = train_steps(self.wrapped, self.optimizer, self.batches, self.settings, self.state, self.seed, self.world)
         with interruptible() as stop, closing(loop):
@@ -207,6 +210,9 @@ class Trainer(ABC):
                     self.ema.update(step.previous_progress, step.progress)
                 text = "{speed:,.0f} tokens/s  {step}"
                 progress.show(message(text, _tokens_per_second(steps), self.describe(step)))
+                if shown is None:
+                    shown = step.previous_progress
+                    progress.resume(shown)
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if sum(one.step_seconds for one in steps) >= LOG_EVERY or step.progress >= 1:

@@ -39,6 +39,7 @@ class Transfer:
     reinit_layers: int = setting(default=0, ge=0, description="highest blocks to re-initialise, with the head")
     max_position_embeddings: int | None = setting(default=None, ge=8, description="positions to extend the model to")
     new_head: bool = setting(default=False, description="initialise a new head, even if the model has one for the task")
+    allow_unused: bool = setting(default=False, description="ignore weights of the model that unmask does not use")
     head_lr_factor: float = setting(default=1.0, gt=0, description="factor on the learning rate of the head")
     layerwise_lr_decay: float = setting(default=1.0, gt=0, le=1, description="lr relative to that of the block above")
 

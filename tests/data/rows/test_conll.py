@@ -62,8 +62,8 @@ def test_tokens_and_tags_become_a_text_with_spans(write: Write, separator: str, 
     assert (second.text, second.line, second.id, second.location) == ("Brussels", 6, "6", f"{path}, line 6")
     assert (tagged.scheme, labels_of(tagged)) == ("BIO", ["LOC", "ORG", "PER"])
     assert list(tagged.notes) == [
-        f"{path}: token column 1, tag column 2 (to change: --token-column, --tag-column)",
-        f"{path}: 2 sentences, scheme BIO, labels: 3 (to change: --scheme)",
+        f"{path}: token column 1, tag column 2 (to change: token_column, tag_column)",
+        f"{path}: 2 sentences, scheme BIO, labels: 3 (to change: scheme)",
     ]
 
 

@@ -79,7 +79,7 @@ def test_numbers(tmp_path: Path, value: str) -> None:
         assert example.number == float(value) == example.target and example.labels == set()
 
 
-@pytest.mark.parametrize("value", ["good", '"3,5"', "nan", "inf", "1e999", "3.5 stars"])
+@pytest.mark.parametrize("value", ["good", '"3,5"', "inf", "1e999", "3.5 stars"])
 def test_what_is_no_number_is_said_with_its_line(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, "rows.csv", f"text,label\nx,1\ny,{value}\nz,2")
     with refused(f"{path}, line 3", "'label'", value.strip('"'), "-2e-3"):
@@ -88,7 +88,7 @@ def test_what_is_no_number_is_said_with_its_line(tmp_path: Path, value: str) -> 
     assert [example.number for example in kept] == [1, 2]
 
 
-@pytest.mark.parametrize("value", ["true", "[1, 2]", '{"a": 1}', "NaN"])
+@pytest.mark.parametrize("value", ["true", "[1, 2]", '{"a": 1}', "Infinity"])
 def test_values_of_json_that_are_no_numbers(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
     with refused(f"{path}, line 1", "'label'", value, "-2e-3"):

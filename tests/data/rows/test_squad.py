@@ -189,3 +189,92 @@ def test_offsets_count_characters_in_every_script(tmp_path: Path) -> None:
     context = "𠮷野家在東京，cafe\u0301 也在。"
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "東京", "answer_start": 4}]), context=context)
     assert questions_of(path)[0].answers == (ReferenceAnswer("東京", 4),)
+
+
+def cmrc(*contexts: tuple[str, list[Any]]) -> list[dict[str, Any]]:
+    """As CMRC 2018 was first distributed: answers without their starts."""
+    return [
+        {
+            "context_id": f"D{number}",
+            "context_text": context,
+            "title": "书店",
+            "qas": [
+                {"query_id": f"D{number}_{at}", "query_text": f"问题{at}？", "answers": answers}
+                for at, answers in enumerate(asked)
+            ],
+        }
+        for number, (context, asked) in enumerate(contexts)
+    ]
+
+
+class TestCmrc:
+    @pytest.mark.parametrize("form", ["array", "indented", "lines"])
+    def test_contexts_with_questions(self, tmp_path: Path, form: str) -> None:
+        rows = cmrc(
+            ("王先生到上海开店", [["上海", "上海"], ["王先生"]]),
+            ("😀李女士在\r\n北京", [["北京", "李女士"]]),
+            ("空", []),
+        )
+        path = tmp_path / "cmrc.json"
+        text = json.dumps(rows, ensure_ascii=False, indent=1 if form == "indented" else None)
+        text = "\r\n".join(json.dumps(row) for row in rows) if form == "lines" else text
+        path.write_bytes(text.encode())
+        found = rows_of(path, "answers")
+        first, second, third = found.examples
+        assert [e.id for e in found.examples] == ["D0_0", "D0_1", "D1_0"]
+        assert (first.text, first.pair) == ("问题0？", "王先生到上海开店")
+        assert first.answers == (ReferenceAnswer("上海", 4), ReferenceAnswer("上海", 4))
+        assert second.answers == (ReferenceAnswer("王先生", 0),)
+        assert third.answers == (ReferenceAnswer("北京", 7), ReferenceAnswer("李女士", 1))
+        assert first.group == second.group != third.group
+        assert "3 contexts with 3 questions" in " ".join(found.notes)
+
+    def test_an_answer_in_several_places(self, tmp_path: Path) -> None:
+        path = tmp_path / "cmrc.json"
+        path.write_text(json.dumps(cmrc(("上海在上海", [["上海"]]))), encoding="utf-8")
+        with refused(f"{path}, line 1, question D0_0", "上海", "data.answer_starts=first"):
+            questions_of(path)
+        assert questions_of(path, answer_starts="first")[0].answers == (ReferenceAnswer("上海", 0),)
+        assert questions_of(path, "test")[0].answers == (ReferenceAnswer("上海", 0),)
+
+    @pytest.mark.parametrize("answers", [["南京"], [""], [3], None])
+    def test_answers_that_are_none(self, tmp_path: Path, answers: Any) -> None:
+        rows = cmrc(("在上海", [["上海"]]), ("在北京", [answers]))
+        path = tmp_path / "cmrc.json"
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        line = next(n for n, one in enumerate(path.read_text().splitlines(), 1) if '"D1"' in one) - 1
+        with refused(f"{path}, line {line}, question D1_0"):
+            questions_of(path)
+        assert [e.id for e in questions_of(path, on_error="skip")] == ["D0_0"]
+
+    def test_articles_of_squad_and_lines_of_mrqa(self, tmp_path: Path) -> None:
+        article = {"title": "Rivers", "paragraphs": [{"context": CONTEXT, "qas": [qa(1), qa(2)]}]}
+        mrqa = {"context": CONTEXT, "qas": [{"qid": "m1", "question": "What?", "answers": ["stone bridge"]}]}
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps([article]), encoding="utf-8")
+        assert [(e.id, e.answers) for e in questions_of(path)] == [
+            ("q1", (ReferenceAnswer("The river", 0),)),
+            ("q2", (ReferenceAnswer("The river", 0),)),
+        ]
+        path = jsonl(tmp_path / "a.jsonl", {"header": {"dataset": "x"}}, mrqa)
+        assert [(e.id, e.answers) for e in questions_of(path)] == [("m1", (ReferenceAnswer("stone bridge", 18),))]
+
+    def test_contexts_in_place_of_articles(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps({"data": cmrc(("在上海", [["上海"]]))}), encoding="utf-8")
+        (example,) = questions_of(path)
+        assert (example.id, example.answers) == ("D0_0", (ReferenceAnswer("上海", 1),))
+
+    def test_questions_are_wanted_where_there_is_none(self, tmp_path: Path) -> None:
+        path = jsonl(tmp_path / "a.jsonl", {"context_text": "a", "qas": "none"}, {"context_text": "b", "qas": []})
+        with refused(f"{path}, line 1", "qas"):
+            questions_of(path)
+        with refused(path):
+            questions_of(path, on_error="skip")
+
+
+def test_lines_in_a_file_called_json(tmp_path: Path) -> None:
+    """As `datasets` and pandas write them."""
+    row = {"question": "What?", "context": CONTEXT, "answers": {"text": ["bridge"], "answer_start": [24]}}
+    path = jsonl(tmp_path / "a.json", row, row)
+    assert [e.answers for e in questions_of(path)] == [(ReferenceAnswer("bridge", 24),)] * 2

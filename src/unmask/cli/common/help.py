@@ -11,12 +11,15 @@ from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from unmask import console
+from unmask.advice import Caller, calling
 from unmask.config import ALLOWED
+from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message, translate
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own or click's, as its version has it
 F = TypeVar("F", bound=Callable[..., Any])
+KEYS, DATA_KEYS = "[KEY.SUB=VALUE]...", "[DATA.KEY=VALUE]..."  # arguments that are settings
 NAMES = 34  # cells of the column of names
 
 
@@ -29,7 +32,23 @@ class Translated:
 
 
 class Command(Translated, TyperCommand):
-    """A single command."""
+    """A single command. While it runs, messages name its options."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with calling(_caller(self)):
+            return super().invoke(ctx)
+
+
+def _caller(command: Any) -> Caller:
+    """What a command takes: its options, and the settings that its arguments announce."""
+    ways = {param.name: f"{_name(param)} " for param in command.params if param.param_type_name != "argument"}
+    announced = " ".join(param.metavar or "" for param in command.params)
+    takes_recipe = KEYS in announced
+    if takes_recipe:
+        ways = {"task": "task.name=", **ways}
+    if takes_recipe or DATA_KEYS in announced:
+        ways = {name: f"data.{name}=" for name in ReadOptions.__pydantic_fields__} | ways  # type: ignore[attr-defined]
+    return Caller(ways, takes_recipe=takes_recipe)
 
 
 class Group(Translated, TyperGroup):

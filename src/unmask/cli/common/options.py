@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unmask.cli.common.help import KEYS
+
 _text = partial(typer.Option, rich_help_panel="Reading text")
 _training = partial(typer.Option, rich_help_panel="Training")
 
@@ -23,10 +25,10 @@ TextFiles = Annotated[
     list[str],
     typer.Argument(
         metavar="FILES...",
-        help="txt, jsonl, csv or tsv files, also .gz or .zst; folders; globs; - for standard input.",
+        help="txt, jsonl, json, csv, tsv or parquet files, also .gz or .zst; folders; globs; - for standard input.",
     ),
 ]
-TextColumn = Annotated[str, _text(help="CSV column or JSON key of the text.")]
+TextColumn = Annotated[str, _text(help="Column or JSON key of the text.")]
 Split = Annotated[Literal["blank", "line", "file"], _text(help="Separator of documents in plain text.")]
 Encoding = Annotated[str | None, _text(help="Encoding of the files; detected by default.")]
 OnError = Annotated[Literal["stop", "skip"], _text(help="Action on an unreadable line; skipped ones are reported.")]
@@ -35,7 +37,7 @@ MinFrequency = Annotated[int, typer.Option(min=1, help="Minimum count of words a
 AnyRecipe = Annotated[str, typer.Argument(help="A recipe file, or the name of a built-in recipe.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings of the recipe to replace, such as train.budget=5m."),
+    typer.Argument(metavar=KEYS, help="Settings of the recipe to replace, such as train.budget=5m."),
 ]
 Corpus = Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")]
 TASK = typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed.")
@@ -55,7 +57,8 @@ def assigned(settings: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in present.items()]
 
 
-def recipe_settings(lr: float | None, epochs: float | None, seed: int | None) -> dict[str, Any]:
+def recipe_settings(lr: float | None, epochs: float | None, seed: int | None, allow_unused: bool) -> dict[str, Any]:
     """The recipe keys that the options of every command that trains stand for, with their values."""
     budget = None if epochs is None else f"{epochs:g} epochs"
-    return {"train.optimizer.lr": lr, "train.budget": budget, "seed": seed}
+    unused = "true" if allow_unused else None
+    return {"train.optimizer.lr": lr, "train.budget": budget, "seed": seed, "transfer.allow_unused": unused}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unmask.cli.common.help import DATA_KEYS
 from unmask.config import from_mapping, override
 from unmask.data.rows.options import DataSettings, ReadOptions
 
@@ -31,7 +32,7 @@ OPTIONS: dict[str, Any] = {
 }
 SETTINGS = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[DATA.KEY=VALUE]...", help="How to read the rows (unmask recipe explain data)."),
+    typer.Argument(metavar=DATA_KEYS, help="How to read the rows (unmask recipe explain data)."),
 ]
 
 

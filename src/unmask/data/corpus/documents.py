@@ -1,23 +1,28 @@
-"""Running text as documents: txt, jsonl, csv and tsv files, also compressed -> Iterator[Document]."""
+"""Running text as documents: txt, jsonl, json, csv, tsv and Parquet files, also compressed -> Iterator[Document]."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unmask import console
+from unmask.advice import advise, option
 from unmask.data.encodings import encoding_name
-from unmask.data.tables import json_lines, table_rows
+from unmask.data.rows.readers.memory import read_parquet
+from unmask.data.tables import json_array, json_lines, table_rows
 from unmask.data.textfiles import (
     LONGEST,
     OnError,
     ReadLog,
+    TextFile,
     display_name,
     find_files,
     kind_of,
     open_text,
 )
 from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import Message, join, message
 
 Split = Literal["blank", "line", "file"]
 
@@ -43,7 +48,7 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of files, folders (recursive), globs and "-" (plain text on standard input), in order.
 
-    `column` is the CSV or TSV column, or the JSON key, that holds the text. `split` says what parts the
+    `column` is the column of a table, or the JSON key, that holds the text. `split` says what parts the
     documents of plain text: blank lines, every line end, or nothing (the whole file is one document). Line
     ends inside a document are \\n. `encoding` names that of all files; without it, UTF-8, and UTF-16 and GB18030
     where a file shows that it is in them. Memory is bounded by the longest document (2**27 characters).
@@ -92,35 +97,53 @@ def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Itera
         text = "\n".join(held)
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
-        console.note(
-            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each line a document)",
-            display_name(path),
-            last,
-        )
+        note = message("{path} has no blank lines: its {last:,} lines are one document", display_name(path), last)
+        console.note(join([note, _by_line()], "; "))
+
+
+def _by_line() -> Message | None:
+    return advise("{option} makes each line a document", option("split", "line"))
 
 
 def _endless(path: str, line: int, split: Split) -> UserError:
     return UserError(
         f"{display_name(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
         given="no blank line before it ends" if split == "blank" else "a file that is to be one document",
-        hint="--split line makes each line a document",
+        hint=_by_line(),
     )
 
 
 def _of_records(path: str, kind: str, column: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
-    name, lines = display_name(path), open_text(path, log, encoding)
-    rows = json_lines(name, lines, log) if kind == "jsonl" else table_rows(name, lines, log, kind == "tsv")
-    for line, row in rows:
-        text = row.get(column)
-        if isinstance(text, str):
-            yield text
-        elif column in row:
-            log.skip(UserError(f"{name}, line {line:,}: {column!r} is not a text", given=repr(text)[:80]))
-        else:
-            hint = did_you_mean(suggest(column, row)) or (f"--text-column {next(iter(row))}" if row else None)
-            fault = UserError(
-                f"{name}, line {line:,} has no {column!r}", given=", ".join(map(repr, row)) or "{}", hint=hint
-            )
-            if kind != "jsonl":
-                raise fault
-            log.skip(fault)
+    name, places = display_name(path), dict[int, str]()
+    with ExitStack() as stack:
+        file = TextFile(path, stack)
+        for line, row in _records(file, kind, log, encoding, places):
+            text, where = row.get(column), places.get(line) or f"{name}, line {line:,}"
+            if isinstance(text, str):
+                yield text
+            elif column in row:
+                log.skip(UserError(f"{where}: {column!r} is not a text", given=repr(text)[:80]))
+            else:
+                other = option("text_column", next(iter(row)), python="column") if row else None
+                hint = did_you_mean(suggest(column, row)) or other
+                given = ", ".join(map(repr, row)) or "{}"
+                fault = UserError(f"{where} has no {column!r}", given=given, hint=hint)
+                if kind not in ("jsonl", "json"):
+                    raise fault
+                log.skip(fault)
+
+
+def _records(
+    file: TextFile, kind: str, log: ReadLog, encoding: str | None, places: dict[int, str]
+) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The rows of a table, of JSON lines or an array (as the content shows), or of Parquet."""
+    if kind == "parquet":
+        return read_parquet(file.name, file.stream)
+    if kind in ("json", "jsonl") and file.opening(encoding).startswith("["):
+        if kind == "jsonl":
+            log.note("{name}: read as {format}", file.name, message("a JSON array"))
+        return json_array(file.name, file.text(log, encoding), log, places)
+    lines = file.lines(log, encoding)
+    if kind in ("json", "jsonl"):
+        return json_lines(file.name, lines, log)
+    return table_rows(file.name, lines, log, kind == "tsv")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import config, files
+from unmask.advice import advise, flag, option
 from unmask.console import Progress
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shardfiles import (
@@ -270,19 +271,22 @@ def _other(output: Path, why: str, difference: str | None) -> UserError:
     return UserError(
         f"{output} contains another corpus: {why}",
         given=difference,
-        hint="choose another --output folder, or remove this one (corpus build: --restart)",
+        hint=[
+            advise("choose another {option} folder", option("output")),
+            advise("{option} removes this one first", flag("restart")),
+        ],
     )
 
 
 def _require_empty(output: Path) -> None:
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file", allowed="a new or empty folder for --output")
+        raise UserError(f"{output} is a file", allowed=advise("a new or empty folder for {option}", option("output")))
     others = [path.name for path in output.iterdir() if not is_own(path)] if output.exists() else []
     if others:
         raise UserError(
             f"{output} is not empty and is not a corpus",
             given=", ".join(sorted(others)[:5]),
-            allowed="a new or empty folder for --output",
+            allowed=advise("a new or empty folder for {option}", option("output")),
         )
 
 

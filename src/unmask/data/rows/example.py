@@ -9,6 +9,17 @@ RowKind = Literal["label", "labels", "number", "tags", "spans", "answers", "pair
 """What is true of a row: one label, any number of labels, a number, one tag for each word (so that spans do not
 overlap), spans that may overlap, answers in the second text, or that two texts belong together (or their score)."""
 
+READS: dict[str, RowKind] = {
+    "classify": "label",
+    "multilabel": "labels",
+    "regress": "number",
+    "tag": "tags",
+    "nested": "spans",
+    "answer": "answers",
+    "embed": "pairs",
+}
+"""What the rows of each task hold, for what reads rows without the tasks (which import numpy)."""
+
 
 @dataclass(frozen=True, order=True)
 class Span:

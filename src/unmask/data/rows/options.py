@@ -7,9 +7,10 @@ from unmask.config import config, setting
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import OnError
 
-Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
+Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll", "fasttext", "brat"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
+SpanOffsets = Literal["auto", "characters", "utf-16", "bytes"]
 
 
 @config
@@ -22,6 +23,14 @@ class ReadOptions:
     label_separator: str | None = setting(
         default=None, description="separator of several labels in one field; default: detected"
     )
+    label_columns: str | None = setting(
+        default=None,
+        description="columns of 0 and 1, one for each label, or the labels of the places of a multi-hot list",
+    )
+    missing_labels: str | None = setting(
+        default=None,
+        description="values that stand for no label, separated by commas; such rows are skipped; default: detected",
+    )
     token_column: str | None = setting(
         default=None, description="column of the tokens in CoNLL: number (from 1) or name; default: the first"
     )
@@ -30,6 +39,10 @@ class ReadOptions:
     )
     scheme: Literal["auto", SchemeName] = setting(
         default="auto", description="tag scheme of CoNLL; auto: detected and reported"
+    )
+    span_offsets: SpanOffsets = setting(
+        default="auto",
+        description="unit of span offsets; auto: detected by the text beside the spans, characters where there is none",
     )
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"

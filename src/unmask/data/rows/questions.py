@@ -7,13 +7,17 @@ does not answer it.
 question,context,answer                                                                      a header of CSV
 {"data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [{"id": "1", "question": "...", "answers": [...],
     "is_impossible": false}]}]}]}                 SQuAD (v1 and v2, Rajpurkar et al. 2016, 2018)
+[{"context_id": "...", "context_text": "...", "qas": [{"query_id": "...", "query_text": "...", "answers": ["..."]}]}]
+                                                  CMRC 2018 as it was first distributed (Cui et al. 2019)
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from unmask.advice import advise, option
+from unmask.data.rows.cells import parse_cell
 from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.data.rows.options import Starts
@@ -23,13 +27,20 @@ from unmask.errors import UserError
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
-ANSWERS = ("answers", "answer")
-STARTS = ("answer_start", "start")
+ANSWERS = ("answers", "answer", "answers.text")
+STARTS = ("answer_start", "start", "answers.answer_start")
+# of SQuAD, of CMRC 2018 as it was first distributed, of MRQA
+QUESTION_KEYS, CONTEXT_KEYS, ID_KEYS = (
+    ("question", "query_text"),
+    ("context", "context_text"),
+    ("id", "query_id", "qid"),
+)
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
     "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
     "used (the first: {first})"
 )
+PARSED = "{source}: {count:,} cells with answers hold lists or objects as text, which are parsed (the first: {first})"
 FIRST = "{source}: {count:,} answers occur several times; the first occurrence is used (the first: {first})"
 
 
@@ -43,10 +54,14 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     question = records.required("text", QUESTIONS)
     context = records.required("pair", CONTEXTS, (question,))
     answers = (records.named("label") or records.usual(ANSWERS)) if labelled else None
+    columns = {"text_column": question, "pair_column": context, "label_column": answers}
+    records.resolved.update({option: name for option, name in columns.items() if name is not None})
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
+    if labelled:
+        records.note_unused(log, (question, context, answers, start, "is_impossible", "title"))
     ids: dict[str, str] = {}
     contexts: dict[str, str] = {}
-    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: []}
+    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: [], PARSED: []}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
@@ -54,7 +69,9 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
         target = None
         if labelled:
             impossible = str(row.get("is_impossible")).strip().lower() in ("true", "1")
-            pairs = [] if impossible else _answers(cell(row, answers), cell(row, start), where)
+            value, begin = (_parsed(cell(row, name), pair) for name in (answers, start))
+            elsewhere[PARSED] += [where] if value is not cell(row, answers) else []
+            pairs = [] if impossible else _answers(value, begin, where)
             target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
         meta = about(line, row)
         meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
@@ -74,9 +91,8 @@ def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]
     """Text and start (None: not given) of each answer, in any of their forms; `start`: of CSV, a field of its own."""
     if value is None or value == "":
         raise UserError(f"{where} has no answers", allowed=FORM)
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # JSON in a field of CSV
-        with suppress(ValueError):
-            value = json.loads(value)
+    if isinstance(value, list) and isinstance(start, list):
+        value = {"text": value, "start": start}
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
         starts = _start_in(value)
         starts = [None] * len(value["text"]) if starts is None else starts
@@ -96,8 +112,14 @@ def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]
     return found
 
 
+def _parsed(value: Any, context: str) -> Any:
+    """A list or object in place of its text in a cell, unless the context holds that text."""
+    found = parse_cell(value) if isinstance(value, str) and value.strip() not in context else None
+    return value if found is None else found
+
+
 def _start_in(value: Mapping[str, Any]) -> Any:
-    return next((value[key] for key in STARTS if value.get(key) is not None), None)
+    return _first(value, STARTS)
 
 
 def _located(
@@ -120,7 +142,7 @@ def _located(
         if starts != "first":
             begin = "without answer_start" if start is None else f"answer_start {start:,}, where the text differs"
             what = f"{where}: the answer occurs several times in the context"
-            hint = "data.answer_starts=first takes the first"
+            hint = advise("{option} takes the first", option("answer_starts", "first"))
             raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
         elsewhere[FIRST].append(where)
     elif start is not None:
@@ -138,18 +160,52 @@ def read_squad(name: str, text: str) -> tuple[list[Row], dict[int, str]]:
     rows: list[Row] = []
     places: dict[int, str] = {}
     for a, article in enumerate(_list(value, "data", name), 1):
-        title = article.get("title") if isinstance(article, dict) else None
-        named = f"{name}, article {a:,}" + (f" ({title})" if title else "")
-        for p, paragraph in enumerate(_list(article, "paragraphs", named), 1):
-            where = f"{named}, paragraph {p:,}"
-            for q, question in enumerate(_list(paragraph, "qas", where), 1):
-                if not isinstance(question, dict):
-                    raise _no_squad(f"{where}, question {q:,}", "an object", question)
-                row = {"question": question.get("question"), "context": paragraph.get("context")}
-                row |= {key: question[key] for key in ("id", "answers", "is_impossible") if key in question}
-                rows.append((len(rows) + 1, row))
-                places[len(rows)] = f"{where}, question {text_or_none(row.get('id')) or q}"
+        _add_article(article, f"{name}, article {a:,}", rows, places)
     return rows, places
+
+
+def is_nested(rows: Sequence[Row]) -> bool:
+    """Whether a record holds questions on one context, as CMRC 2018 was first distributed, or articles of SQuAD."""
+    return any(isinstance(row.get(key), list) for _, row in rows for key in ("qas", "paragraphs"))
+
+
+def flat_questions(name: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row], dict[int, str]]:
+    """The questions of such records, as `read_squad` gives them. What `log` may leave out: one without questions."""
+    found: list[Row] = []
+    places: dict[int, str] = {}
+
+    rows = [one for one in rows if one[1].keys() != {"header"}]  # as MRQA begins
+    list(log.usable(rows, lambda line, row: _add_article(row, f"{name}, line {line:,}", found, places)))
+    log.note("{name}: {contexts:,} contexts with {questions:,} questions", name, len(rows), len(found))
+    return found, places
+
+
+def _add_article(article: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
+    """Add the questions of an article of SQuAD, or on one context."""
+    if isinstance(article, dict) and "qas" in article:
+        _add_questions(article, where, rows, places)
+        return
+    title = article.get("title") if isinstance(article, dict) else None
+    where += f" ({title})" if title else ""
+    for number, paragraph in enumerate(_list(article, "paragraphs", where), 1):
+        _add_questions(paragraph, f"{where}, paragraph {number:,}", rows, places)
+
+
+def _add_questions(paragraph: Any, where: str, rows: list[Row], places: dict[int, str]) -> None:
+    """Add the questions on one context as rows, with the name of each."""
+    for number, question in enumerate(_list(paragraph, "qas", where), 1):
+        if not isinstance(question, dict):
+            raise _no_squad(f"{where}, question {number:,}", "an object", question)
+        row = {"question": _first(question, QUESTION_KEYS), "context": _first(paragraph, CONTEXT_KEYS)}
+        row |= {key: question[key] for key in ("answers", "is_impossible") if key in question}
+        if (identity := _first(question, ID_KEYS)) is not None:
+            row["id"] = identity
+        rows.append((len(rows) + 1, row))
+        places[len(rows)] = f"{where}, question {text_or_none(identity) or number}"
+
+
+def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((value[key] for key in keys if value.get(key) is not None), None)
 
 
 def _list(value: Any, key: str, where: str) -> list[Any]:

@@ -1,17 +1,20 @@
 """read_rows: the rows of any file, or of a program, as examples.
 
-file -> records (records.py; converters: conll.py, label_studio.py, questions.py)
+file -> records (records.py; converters: readers/, questions.py)
      -> examples (texts.py, tagged.py, questions.py)
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from unmask.data.rows.cells import with_lists
+from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
+from unmask.data.rows.readers.accepted import without_rejected
 from unmask.data.rows.readers.memory import Source
 from unmask.data.rows.readers.records import BY_NAME, Form, read_records
 from unmask.data.rows.schemes import SchemeName
@@ -27,7 +30,9 @@ Use = Literal["train", "test", "predict"]
 class Rows:
     """The rows of one source. notes: sentences for people: what was detected, and what was left out.
 
-    scheme: of the tags, where there are any. sha256: of the file, where it is one.
+    scheme: of the tags, where there are any. sha256: of the file, where it is one. columns: those that are read, by
+    role (numbers from 1 in CoNLL); unused: the other ones of texts. resolved: the settings of
+    reading that were detected, by which other rows are read alike.
     """
 
     source: str
@@ -35,36 +40,55 @@ class Rows:
     notes: tuple[str, ...] = ()
     scheme: SchemeName | None = None
     sha256: str | None = None
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    resolved: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_rows(
-    source: Source, options: ReadOptions, kind: RowKind, use: Use = "train", inherited: Collection[str] = ()
+    source: Source,
+    options: ReadOptions,
+    kind: RowKind,
+    use: Use = "train",
+    inherited: Collection[str] = (),
+    labels: Collection[str] = (),
 ) -> Rows:
     """The rows of a file of any format (also .gz and .zst; "-" is standard input), or of rows in memory.
 
     kind: what is true of a row. use: rows to train on have targets; those to test on too, but of an answer that stands
     in several places any will do; those to predict need none, and what they have is not read. inherited: settings of
     the options that were made for another file: columns that they name need not be here, and format and encoding hold
-    only for files of no other kind (`records.for_file`).
+    only for files of no other kind (`records.for_file`). labels: those of a model, by which tags may be recognised.
     A row that cannot be used is a UserError that names file and line, or is left out and counted with
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
     log, labelled, scheme = ReadLog(options.on_error), use != "predict", None
-    tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
-    form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
-    records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
+    if labelled and options.label_columns and kind not in ("label", "labels") and "label_columns" not in inherited:
+        raise UserError("label_columns is for labels of whole texts", allowed="the tasks multilabel and classify")
+    form: Form = "questions" if kind == "answers" else "texts"
+    if tagged := kind in ("tags", "spans"):
+        form = "tokens" if labelled or _has_tokens(source, options, inherited) else "tokens or texts"
+    records = read_records(source, options, log, form, labelled and kind != "pairs", inherited, labels)
+    if labelled:
+        records = without_rejected(records, log, [options.label_column, "answer" if form == "questions" else None])
+    if tagged:
+        named = (options.token_column, options.tag_column, options.label_column)
+        for name in dict.fromkeys((*TOKENS, *TAGS, *SPANS, *filter(None, named))):
+            records = with_lists(records, name, log, strict=False)
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
-    elif form == "texts":
-        examples = text_examples(records, log, kind, labelled)
-    elif token_columns(records) is not None:
+    elif tagged and token_columns(records) is not None:
         examples, scheme = tagged_examples(records, log, labelled)
+    elif form != "tokens":
+        examples = text_examples(records, log, kind, labelled)
     else:
         examples, scheme = span_examples(records, log, nested=kind == "spans"), "BIO"
     if not examples:
         first = log.first and f"skipped: {log.first.message}"
         raise UserError(f"{records.source} contains no usable row", given=first)
-    return Rows(records.source, examples, log.notes, scheme, records.sha256)
+    away = {*log.columns.values(), *records.extra} if form == "texts" else set(records.names)
+    unused = tuple(name for name in records.names if name not in away)
+    return Rows(records.source, examples, log.notes, scheme, records.sha256, log.columns, unused, records.resolved)
 
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:

@@ -52,6 +52,22 @@ def scheme_tags(tags: Iterable[str], scheme: SchemeName) -> dict[str, Tag | None
     }
 
 
+def read_outputs(names: Sequence[str]) -> tuple[str, dict[str, Tag]]:
+    """The scheme of the outputs of a tagger, from their names alone, and each as letter and label.
+
+    BIOES where a letter for an end or a single token occurs, IO where there is none but I, else IOB1, which conlleval
+    reads as it does BIO; a name without a letter, such as [CLS], is then outside. Where none has a letter, or all are
+    single letters and some not of a scheme, they are labels: of entities beside O (IO), of each token without (plain).
+    """
+    read = scheme_tags(names, "BIOES")
+    letters = {tag[0] for tag in read.values() if tag not in (None, _OUT)}
+    if not letters or (None in read.values() and all(len(name) == 1 for name in names)):
+        scheme, letter = ("IO", "I") if OUTSIDE in read else ("plain", "S")
+        return scheme, {name: _OUT if name == OUTSIDE else (letter, name) for name in names}
+    scheme = "BIOES" if letters & set("ES") else "IO" if letters == {"I"} else "IOB1"
+    return scheme, {name: tag or _OUT for name, tag in read.items()}
+
+
 def detect_scheme(sentences: Sequence[Sequence[str]]) -> SchemeName:
     """The scheme in which nearly all tags of the sentences make sense.
 

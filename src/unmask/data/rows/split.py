@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
+from unmask.advice import advise, option
 from unmask.data.rows.example import Example, Labels, Target
 from unmask.data.rows.leaks import key_of
 from unmask.errors import UserError
@@ -43,9 +44,12 @@ def split(
                 taken += len(bundle)
         carried = target - taken
     if not held:
-        hint = "provide more rows, or a separate file to evaluate on"
+        hint: list[str | None] = ["provide more rows, or a separate file to evaluate on"]
         if len(parts) == len(examples) > 2:
-            hint = "each has a label of its own: check --label-column; --task regress predicts numbers"
+            hint = [
+                advise("each has a label of its own: check {option}", option("label_column")),
+                advise("{option} predicts numbers", option("task", "regress")),
+            ]
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
             given=f"{len(set(map(key_of, examples))):,} different texts; equal ones stay together",

@@ -10,13 +10,25 @@ scheme is detected.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any, Literal
 
+from unmask.advice import advise, option, to_change
 from unmask.data.rows import schemes
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
+from unmask.data.rows.missing import are_numbers, without_missing
+from unmask.data.rows.offsets import (
+    CHARACTERS,
+    FileSpan,
+    OffsetReader,
+    file_span,
+    marked_spans,
+    span_fields,
+    to_characters,
+)
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
@@ -24,7 +36,6 @@ from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message
 from unmask.text.chinese import IDEOGRAPHS
 
-KEYS = (("start", "start_offset"), ("stop", "end", "end_offset"), ("label", "type", "tag"))  # of a span
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
@@ -62,7 +73,17 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
         tag = tag if labelled else None
         rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
         note_columns(log, records.source, token=token, tag=tag)
+        if labelled:
+            records.note_unused(log, (token, tag))
+        records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
     if labelled:
+        records = without_missing(replace(records, rows=rows), lambda row: row[1]["tags"], "tags", log)
+        rows = records.rows
+        if are_numbers(tag for _, row in rows for tag in row["tags"]):
+            log.note(
+                "{source}: tags are numbers, each read as a label, 0 too; for entities, write B-PER, O, ...",
+                records.source,
+            )
         return _in_scheme(records.source, rows, records.options.scheme, log)
     return [_example(records.source, line, row, None) for line, row in rows], None
 
@@ -107,7 +128,10 @@ def _in_scheme(
                 f"{source}, line {lines[outside]:,}: the tag {tag!r} is outside the scheme {scheme}",
                 given=f"token {row['tokens'][outside]!r}",
                 allowed=listed(list(in_scheme)),
-                hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
+                hint=[
+                    did_you_mean(suggest(tag, in_scheme)),
+                    advise("{option} reads every tag as it is", option("scheme", "plain")),
+                ],
             )
         tags = [in_scheme[tag] for tag in names]
         chunks = schemes.chunks(tags)
@@ -123,8 +147,8 @@ def _in_scheme(
         text = "{source}: {count:,} tags break the rules of {scheme}, read as conlleval does (the first: {first})"
         log.note(text, source, len(disorder), scheme, disorder[0])
     labels = len({label for example in examples for label in example.labels})
-    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,} (to change: --scheme)"
-    log.note(text, source, len(examples), scheme, labels)
+    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,}"
+    log.note(to_change(text, source, len(examples), scheme, labels, by=[option("scheme")]))
     return examples, scheme
 
 
@@ -166,8 +190,9 @@ def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
 def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]:
     """Texts with their spans.
 
-    A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
-    code points). White space at the ends of a span is taken off; empty ones are left out and noted.
+    A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label]; what its bounds are counted in,
+    is for the setting `span_offsets` (offsets.py). White space at the ends of a span is taken off; empty ones are left
+    out and noted.
     nested: spans may overlap; otherwise that is a UserError, or with on_error="skip" the first of them is kept (at
     one start the longest), and the others are noted. `tokens`, where there are any, are the bounds [start, stop] of
     given tokens. What `log` may leave out: no text, a span that is not of this form or reaches beyond the text.
@@ -175,17 +200,35 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     text, pair = records.texts()
     label = records.labels(SPANS, (text, pair))
     records.note_detected(log, text=text, pair=pair, label=label)
+    records.note_unused(log, (text, pair, *SPANS, label))
+    if not records.annotated:
+        records.resolved.pop("label_column", None)  # it has one of few names, in each row
     # unless an option or the format names the column, each row may have its spans under another name
     named = records.named("label") or (label if records.annotated else None)
     keys = SPANS if named is None else (named,)
     about = records.about()
+    marked = (
+        (row[text], marked_spans(values))
+        for _, row in records.rows
+        if isinstance(row.get(text), str) and isinstance(values := _values(row, keys), list)
+    )
+    reader = OffsetReader(
+        records.source,
+        records.options.span_offsets,
+        "span_offsets" in records.inherited,
+        [(content, spans) for content, spans in marked if spans],
+        log,
+    )
     left_out: dict[str, list[int]] = {"empty": [], "overlapping": []}  # lines
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
         content = text_in(row, text, where)
-        tokens = _tokens(row.get("tokens"), content, where)
-        given = _spans(row, keys, content, where)
+        if (identity := text_or_none(row.get("id"))) is not None:
+            where = f"{where} (id {identity})"
+        bounds, unit = reader.bounds(content, row)
+        tokens = _tokens(row.get("tokens"), bounds, where)
+        given = _spans(row, keys, content, where, lambda span, at: reader.read(span, content, bounds, unit, at))
         spans = sorted({span for span in given if span.start < span.end}, key=in_order)
         left_out["empty"] += [line for span in given if span.start >= span.end]
         if not nested and (both := overlapping(spans)) is not None:
@@ -193,7 +236,10 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
                 raise UserError(
                     f"{where}: two spans overlap, and tags are one for each word",
                     given="; ".join(f"{content[span.start : span.end]!r} ({span.label})" for span in both),
-                    hint="--on-error skip leaves the inner ones out; --task nested is for entities that nest",
+                    hint=[
+                        advise("{option} leaves the inner ones out", option("on_error", "skip")),
+                        advise("{option} is for entities that nest", option("task", "nested")),
+                    ],
                 )
             apart = keep_outermost(spans)
             left_out["overlapping"] += [line] * (len(spans) - len(apart))
@@ -201,6 +247,7 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
         return Example(content, target=Spans(spans), tokens=tokens, **about(line, row))
 
     examples = list(log.usable(records.rows, example))
+    reader.note()
     for kind, lines in left_out.items():
         if lines:
             text = "{source}: {lines:,} {kind} spans skipped (the first on line {first})"
@@ -208,37 +255,46 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     return examples
 
 
-def _spans(row: dict[str, Any], keys: Sequence[str], text: str, where: str) -> list[Span]:
-    key = next((key for key in keys if row.get(key) is not None), None)
-    if key is None:
+def _values(row: dict[str, Any], keys: Sequence[str]) -> Any:
+    """What a row has under the first of the keys that it has."""
+    return next((row[key] for key in keys if row.get(key) is not None), None)
+
+
+def _spans(
+    row: dict[str, Any], keys: Sequence[str], text: str, where: str, place: Callable[[FileSpan, str], tuple[int, int]]
+) -> list[Span]:
+    """The spans of a row without white space at their ends; those that hold nothing else are empty."""
+    values = _values(row, keys)
+    if values is None:
         raise UserError(f"{where} has no spans", given=", ".join(row), allowed=f'"spans": {FORMS}')
-    if not isinstance(row[key], list):
-        raise UserError(f"{where}: {key!r} is not a list of spans", given=excerpt(row[key]), allowed=FORMS)
-    return [_span(value, text, f"{where}: {key!r}") for value in row[key]]
+    key = next(key for key in keys if row.get(key) is not None)
+    if not isinstance(values, list):
+        raise UserError(f"{where}: {key!r} is not a list of spans", given=excerpt(values), allowed=FORMS)
+    result = []
+    where = f"{where}: {key!r}"
+    for value in values:
+        if (span := file_span(value)) is None:
+            what = f"{where} contains something that is not a span"
+            raise UserError(what, given=excerpt(span_fields(value)), allowed=FORMS)
+        start, end = place(span, where)
+        inner = text[start:end]
+        start += len(inner) - len(inner.lstrip())
+        result.append(Span(start, start + len(inner.strip()), span.label))
+    return result
 
 
-def _span(value: Any, text: str, where: str) -> Span:
-    """A span without white space at its ends; empty where it holds nothing else."""
-    if isinstance(value, dict):
-        value = [next((value[key] for key in names if key in value), None) for names in KEYS]
-    start, stop, label = value if isinstance(value, list) and len(value) == 3 else (None, None, None)
-    if type(start) is not int or type(stop) is not int or not isinstance(label, str) or not label.strip():
-        raise UserError(f"{where} contains something that is not a span", given=excerpt(value), allowed=FORMS)
-    if not 0 <= start <= stop <= len(text):
-        allowed = f"0 <= start <= stop <= {len(text):,}, in characters"
-        raise UserError(f"{where}: a span reaches beyond the text", given=excerpt(value), allowed=allowed)
-    inner = text[start:stop]
-    start += len(inner) - len(inner.lstrip())
-    return Span(start, start + len(inner.strip()), label.strip())
-
-
-def _tokens(given: Any, text: str, where: str) -> tuple[tuple[int, int], ...] | None:
-    """The bounds of the tokens, where the row has them: in order, without overlap."""
+def _tokens(given: Any, bounds: Sequence[int], where: str) -> tuple[tuple[int, int], ...] | None:
+    """The characters of the tokens, where the row has them: in order, without overlap. bounds: of the characters."""
     if not isinstance(given, list) or not given or not all(isinstance(one, list) and len(one) == 2 for one in given):
         return None
-    for (_, before), (start, end) in pairwise([(0, 0), *given]):
-        if type(start) is not int or type(end) is not int or not before <= start < end <= len(text):
-            allowed = f"[start, stop] in order, without overlap, up to {len(text):,}, in characters"
+    tokens = []
+    for before, one in pairwise([(0, 0), *given]):
+        start, end = one
+        is_number = type(start) is int and type(end) is int
+        place = to_characters(start, end, bounds, CHARACTERS) if is_number and before[1] <= start < end else None
+        if place is None:
+            allowed = f"[start, stop] in order, without overlap, up to {bounds[-1]:,}, counted as the spans are"
             what = f"{where}: 'tokens' holds something that is no token"
-            raise UserError(what, given=excerpt([start, end]), allowed=allowed)
-    return tuple((start, end) for start, end in given)
+            raise UserError(what, given=excerpt(list(one)), allowed=allowed)
+        tokens.append(place)
+    return tuple(tokens)

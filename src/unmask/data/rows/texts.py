@@ -5,8 +5,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from unmask.advice import advise, option, to_change
+from unmask.data.rows.cells import with_lists
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
 from unmask.data.rows.example import Example, Labels, RowKind, Target
+from unmask.data.rows.missing import are_numbers, without_missing
+from unmask.data.rows.onehot import hint_of, no_column, with_columns, without_bits
+from unmask.data.rows.pairs import are_words, number, pair_column, with_scores
+from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
@@ -16,25 +22,19 @@ SEPARATORS = "|;,"  # between several labels in one field; of equally frequent o
 def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool) -> list[Example]:
     """A text or a pair a row. Labels are text as written: `1`, `true`.
 
-    What `log` may leave out: a row without text, or (`labelled`, save of pairs) without label; a value of another kind.
-    Of pairs the label is their score; where its column was detected and holds anything but numbers, it is not used.
+    Rows whose label is missing are left out and counted. What `log` may leave out: a row without text, or (`labelled`,
+    save of pairs) without label; a value of another kind. Of pairs the label is their score.
     Raises UserError for columns that are not there, or whose names tell nothing.
     """
     text, pair = records.texts()
-    label = records.labels(LABELS, (text, pair)) if labelled else None
+    label, separator, form = None, None, kind
+    if labelled:
+        records, label, separator = _with_labels(records, log, kind, text, pair)
+    else:
+        records.note_detected(log, text=text, pair=pair)
+    if kind == "pairs" and label is not None:
+        form = "label" if are_words(records, label) else "number"
     required = labelled and kind != "pairs"
-    if label is None and required:
-        records.missing("label", LABELS)
-    records.note_detected(log, text=text, pair=pair, label=label)
-    separator = records.options.label_separator
-    if kind == "labels" and label is not None and separator is None:
-        separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
-    if kind == "pairs" and label not in (None, records.options.label_column):
-        strange = next((one for one in records.rows if not math.isfinite(_number(cell(one[1], label)) or 0)), None)
-        if strange is not None:
-            first = f"line {strange[0]:,}: {excerpt(cell(strange[1], label))}"
-            log.note("{source}: labels are not numbers and are not used ({no_numbers})", records.source, first)
-            label = None
     about, negative = records.about(), records.usual(NEGATIVES)
 
     def example(line: int, row: dict[str, Any]) -> Example:
@@ -42,7 +42,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
         first = text_in(row, text, where)
         second = None if pair is None else text_in(row, pair, where)
         if label is not None:
-            target = target_of(row.get(label), kind, separator, where, label)
+            target = target_of(row.get(label), form, separator, where, label)
         if target is None and required:
             raise UserError("{place} has no label", where, allowed=f"a value in column {label!r}")
         other = cell(row, negative)
@@ -56,12 +56,57 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
     return list(log.usable(records.rows, example))
 
 
+def _with_labels(
+    records: Records, log: ReadLog, kind: RowKind, text: str, pair: str | None
+) -> tuple[Records, str | None, str | None]:
+    """The records with their labels in one column and without those whose label is missing; the column, and what
+    separates several labels in it."""
+    names, others, separator = records.label_names, (text, pair), None
+    named = bool(names) and set(names) <= set(records.names)
+    if named:
+        label = records.options.label_columns
+    else:
+        label = pair_column(records, others) if kind == "pairs" else records.labels(LABELS, others)
+    if label is None and kind != "pairs":
+        if names and "label_columns" not in records.inherited:
+            raise no_column(records, names)
+        records.missing("label", LABELS, hint_of(records))
+    records.note_detected(log, text=text, pair=pair, label=None if named else label)
+    records.note_unused(log, (text, pair, label, records.usual(NEGATIVES), *names))
+    if label is None:
+        return records, None, None
+    if named:
+        records = with_columns(records, names, label, kind)
+    else:
+        records = with_lists(records, label, log, bare=kind == "labels")
+        if kind in ("label", "labels"):
+            before, records = records, without_bits(records, label, kind)
+            named = records is not before
+    if kind == "labels":
+        separator = _label_separator(records, label, log)
+
+    def written(row: Row) -> list[str]:
+        return [one if isinstance(one, str) else json.dumps(one) for one in _parts(row[1].get(label), separator)]
+
+    records = without_missing(records, written, None if named else kind, log)
+    if kind == "labels" and are_numbers(one for row in records.rows for one in written(row)):
+        log.note("{source}: labels are numbers; for names, write these in place of the numbers", records.source)
+    if kind != "pairs":
+        return records, label, separator
+    records, scores = with_scores(records, label, log)
+    if scores is None:
+        records.resolved.pop("label_column", None)
+    return records, scores, None
+
+
 def target_of(value: Any, kind: RowKind, separator: str | None, where: str, column: str) -> Target | None:
     """What a value of the column of the labels stands for; None where it is missing.
 
     kind "labels": of a list, or of a text with a separator, sorted, each once; an empty one is no labels at all.
     Raises UserError, naming the place, for a value of another kind.
     """
+    if isinstance(value, UserError):
+        raise value
     if kind == "labels":
         if value is None:
             return None
@@ -72,11 +117,11 @@ def target_of(value: Any, kind: RowKind, separator: str | None, where: str, colu
         value = value[0] if value else None
     if kind == "label":
         return _label(value, where, column)
-    number = _number(value)
-    if not math.isfinite(number or 0):
+    found = number(value)
+    if not math.isfinite(found or 0):
         allowed = "a number with a point, such as 3.5 or -2e-3"
         raise UserError("{place}: {column!r} is not a number", where, column, given=excerpt(value), allowed=allowed)
-    return number
+    return found
 
 
 def _label(value: Any, where: str, column: str) -> str | None:
@@ -84,19 +129,32 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, list | dict):
-        hint = "where a row may have several labels: --task multilabel; spans of the text: --task tag"
+        hint = [
+            advise("where a row may have several labels: {option}", option("task", "multilabel")),
+            advise("spans of the text: {option}", option("task", "tag")),
+        ]
         raise UserError(f"{where}: {column!r} is not one label", given=excerpt(value), hint=hint)
     return json.dumps(value)
 
 
-def _number(value: Any) -> float | None:
-    """A number; None where it is missing, nan for anything else."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        return math.nan if isinstance(value, bool | list | dict) else float(value)
-    except (ValueError, OverflowError):
-        return math.nan
+def _parts(value: Any, separator: str | None) -> list[Any]:
+    """The labels in a cell, not yet as text; a missing one in a list is nan."""
+    if isinstance(value, str):
+        return [text for part in (value.split(separator) if separator else [value]) if (text := part.strip())]
+    if isinstance(value, list):
+        return [math.nan if one is None else one for one in value]
+    return [] if value is None or isinstance(value, UserError) else [value]
+
+
+def _label_separator(records: Records, label: str, log: ReadLog) -> str | None:
+    """What separates several labels in a cell: as the options say, unless that was detected in another file and occurs
+    in no cell here."""
+    separator, cells = records.options.label_separator, [row.get(label) for _, row in records.rows]
+    doubtful = separator in (*SEPARATORS,) and "label_separator" in records.inherited
+    if separator is None or (doubtful and not any(separator in cell for cell in cells if isinstance(cell, str))):
+        separator = _separator(cells, records.source, log) or separator
+    records.resolved.update({"label_separator": separator} if separator else {})
+    return separator
 
 
 def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
@@ -108,5 +166,5 @@ def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
     best = max(SEPARATORS, key=lambda separator: sum(separator in text for text in texts))
     if not any(best in text for text in texts):
         return None
-    log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
+    log.note(to_change("{source}: labels are separated by {best!r}", source, best, by=[option("label_separator")]))
     return best

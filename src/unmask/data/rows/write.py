@@ -7,6 +7,7 @@ from typing import Any
 
 from unmask import files
 from unmask.data.rows.example import Answers, Example, Labels, Spans
+from unmask.data.rows.offsets import ROW_KEY
 
 
 def row_of(example: Example) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def row_of(example: Example) -> dict[str, Any]:
     row: dict[str, Any] = {"id": example.id, **texts}
     if isinstance(target, Spans):
         row["spans"] = [[span.start, span.end, span.label] for span in target]
+        row[ROW_KEY] = "characters"
     elif isinstance(target, Answers):
         row["answers"] = [{"text": one.text, "answer_start": one.start} for one in target]
     elif target is not None:

@@ -8,17 +8,33 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from unmask import console
 from unmask.config import config, from_mapping, setting
 from unmask.errors import UserError
 from unmask.files import read_object, read_text
 from unmask.text import folding
 from unmask.text.public import specials
+from unmask.text.public.vocabulary import read_tokens
 from unmask.text.wordpiece import CONTINUATION, MAX_WORD_CHARACTERS
 
 PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added token
 MODEL_MAX_LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
+_OF_BERT = {  # our settings of a component, with their keys in tokenizer_config.json and the defaults of the class
+    "lowercase": ("do_lower_case", True),
+    "strip_accents": ("strip_accents", None),
+    "handle_chinese_chars": ("tokenize_chinese_chars", True),
+}
+_OF_ROBERTA = {"add_prefix_space": ("add_prefix_space", False)}
+_CONFIGURED: dict[
+    str, tuple[str, str, dict[str, tuple[str, Any]]]
+] = {  # by class, and by model_type where none is named
+    **dict.fromkeys(("BertTokenizer", "bert"), ("normalizer", "BertNormalizer", _OF_BERT)),
+    **dict.fromkeys(("DistilBertTokenizer", "distilbert"), ("normalizer", "BertNormalizer", _OF_BERT)),
+    **dict.fromkeys(("ElectraTokenizer", "electra"), ("normalizer", "BertNormalizer", _OF_BERT)),
+    **dict.fromkeys(("RobertaTokenizer", "roberta"), ("pre_tokenizer", "ByteLevel", _OF_ROBERTA)),
+}
 SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with its own library and save it as tokenizer.json"
 
@@ -96,23 +112,51 @@ def read_description(file: Path, config: Mapping[str, Any]) -> str:
         return _with_added(_description_of_merges(file.with_name("vocab.json"), config), file, config)
     if file.suffix == ".txt":
         return _with_added(_description_of_list(file, config), file, config)
-    return _text(file)
+    return _with_added(_as_configured(_text(file), file, config), file, config)
+
+
+def _as_configured(description: str, file: Path, config: Mapping[str, Any]) -> str:
+    """A tokenizer.json as the class of transformers reads it that the files beside it name: BERT's and RoBERTa's take
+    some settings from tokenizer_config.json, or their own defaults, whatever tokenizer.json has."""
+    beside = file.with_name("config.json")
+    name = config.get("tokenizer_class") or (read_object(beside).get("model_type") if beside.is_file() else None)
+    part, kind, keys = _CONFIGURED.get(str(name).removesuffix("Fast"), ("", "", {}))
+    component = _content(description).get(part) or {}
+    values = {ours: config.get(key, default) for ours, (key, default) in keys.items()}
+    changed = {ours: value for ours, value in values.items() if component.get(ours) != value}
+    if component.get("type") != kind or not changed:
+        return description
+    console.note(
+        "{path}: {settings}, where transformers looks for it, not in {file}",
+        file.with_name(specials.CONFIG),
+        ", ".join(f"{keys[ours][0]} {json.dumps(value)}" for ours, value in changed.items()),
+        file.name,
+    )
+    settings = {**json.loads(description), part: {**component, **changed}}
+    return serialise(backend(settings, str(file)))
 
 
 def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
-    """With the tokens that were added to a vocabulary afterwards: older folders have a file for them."""
-    added = _added_tokens(file, config)
-    backend = tokenizers.Tokenizer.from_str(description)
-    known = {token.content for token in backend.get_added_tokens_decoder().values()}
-    for number, facts in sorted(added.items()):
+    """With the tokens that the files beside it add, or have found in a text in another way than it does."""
+    listed = _added_tokens(file, config)
+    known = {token["content"]: token for token in _content(description).get("added_tokens") or ()}
+    added = [facts for _, facts in sorted(listed.items())]
+    markers = [m if isinstance(m, Mapping) else {"content": m} for m in specials.named_markers(config)]
+    added += [{**m, "special": True} for m in markers if m["content"] not in {*known, *(a["content"] for a in added)}]
+    new = []
+    for facts in added:
+        flags = {name: bool(facts[name]) for name in _FLAGS if name in facts}
+        if (before := known.get(facts["content"])) is None or any(before[name] != flags[name] for name in flags):
+            new.append(tokenizers.AddedToken(facts["content"], **flags))
+    backend = tokenizers.Tokenizer.from_str(description) if new else None
+    if backend is not None:
+        backend.add_tokens(new)
+    for number, facts in listed.items():
         token = facts["content"]
-        if token not in known:
-            flags = {name: bool(facts[name]) for name in _FLAGS if name in facts}
-            backend.add_tokens([tokenizers.AddedToken(token, **flags)])
-        if backend.token_to_id(token) != number:
+        if (known[token]["id"] if backend is None else backend.token_to_id(token)) != number:
             given = f"{token!r} as {number}"
             raise UserError(f"{file}: the tokens added to it do not follow its vocabulary", given=given)
-    return serialise(backend) if added else description
+    return description if backend is None else serialise(backend)
 
 
 def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
@@ -130,6 +174,15 @@ def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[st
     raise UserError("{path}: the tokens added to the vocabulary cannot be read", path, allowed="tokens and their ids")
 
 
+def _content(description: str) -> dict[str, Any]:
+    """The content of a tokenizer.json; none of what is no such file, which the library refuses."""
+    try:
+        settings = json.loads(description)
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) and "model" in settings else {}
+
+
 def _text(file: Path) -> str:
     if not file.is_file():
         raise UserError("{path} does not exist", file, allowed=SUPPORTED_FILES)
@@ -138,11 +191,10 @@ def _text(file: Path) -> str:
 
 def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     """Of BERT's vocab.txt; tokenizer_config.json may say how text is normalised."""
-    tokens = [line.removesuffix("\r") for line in _text(file).removesuffix("\n").split("\n")]
-    numbers: dict[str, int] = {}
-    for line, token in enumerate(tokens, 1):
-        if numbers.setdefault(token, line) != line:
-            raise UserError(f"{file}, line {line:,}: {token!r} is already on line {numbers[token]:,}")
+    if not file.is_file():
+        raise UserError("{path} does not exist", file, allowed=SUPPORTED_FILES)
+    tokens = read_tokens(file, _added_tokens(file, config))
+    numbers = {token: number for number, token in enumerate(tokens)}
     names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
     cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
@@ -171,6 +223,15 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
     backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
     backend.add_special_tokens([pad, unknown, cls, sep, tokenizers.AddedToken(mask, lstrip=True)])
     return serialise(backend)
+
+
+def lowercased(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json that makes text lower case before anything else, and drops no more accents than before."""
+    before = settings.get("normalizer")
+    if before and before.get("type") == "BertNormalizer":
+        return {**settings, "normalizer": {**before, "lowercase": True, "strip_accents": bool(before["strip_accents"])}}
+    parts = [{"type": "Lowercase"}, *([before] if before else [])]
+    return {**settings, "normalizer": {"type": "Sequence", "normalizers": parts}}
 
 
 def is_of_bert(backend: tokenizers.Tokenizer, settings: Mapping[str, Any]) -> bool:

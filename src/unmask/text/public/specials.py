@@ -107,8 +107,9 @@ def required_token(role: str, config: Mapping[str, Any], tokens: Mapping[str, in
 
 def find_special_tokens(
     settings: Mapping[str, Any], config: Mapping[str, Any], numbers: Mapping[str, int], processor: Any, origin: str
-) -> tuple[dict[str, str], list[int], Templates]:
-    """The token of each role that there is, the ids of all special tokens, and those around a text and a pair.
+) -> tuple[dict[str, str], list[int], list[int], Templates]:
+    """The token of each role that there is; the ids of all special tokens, and of those that no text becomes: all but
+    markers, such as [E1], which other libraries read in a text; the special tokens around a text and a pair.
 
     settings, config: the content of tokenizer.json and of the files beside it; numbers: the ids of its tokens, in
     their order; processor: its post-processor. Raises UserError where a token that is needed is missing, or where the
@@ -131,12 +132,21 @@ def find_special_tokens(
             roles[role] = found
     if templates is None:
         templates = bert_templates(numbers[roles["cls"]], numbers[roles["sep"]])
-    named = [value for key, value in config.items() if key.endswith("_token")]
-    named += config.get("additional_special_tokens") or []
-    named += [token for token in settings["added_tokens"] if token.get("special")]
-    ids = {numbers[token] for token in (*roles.values(), *map(content, named)) if token and token in numbers}
-    ids |= {number for template in templates for run in template.runs for number in run}
-    return roles, sorted(ids), templates
+    of_roles = [*roles.values(), *(content(config.get(key)) or "" for keys in KEYS.values() for key in keys)]
+    markers = [*named_markers(config), *(token for token in settings["added_tokens"] if token.get("special"))]
+    reserved = {numbers[token] for token in of_roles if token in numbers}
+    reserved |= {number for template in templates for run in template.runs for number in run}
+    ids = reserved | {numbers[token] for marker in markers if (token := content(marker) or "") in numbers}
+    return roles, sorted(ids), sorted(ids if config.get("split_special_tokens") is True else reserved), templates
+
+
+def named_markers(config: Mapping[str, Any]) -> list[Any]:
+    """The special tokens beside those of the roles that the files beside a tokenizer's name, as they name them."""
+    roles = [key for keys in KEYS.values() for key in keys]
+    markers = [value for key, value in config.items() if key.endswith("_token") and key not in roles]
+    newer, older = config.get("extra_special_tokens") or [], config.get("additional_special_tokens") or []
+    markers += [*newer.values(), *older] if isinstance(newer, Mapping) else newer or older
+    return [marker for marker in markers if content(marker)]
 
 
 def bert_templates(cls: int, sep: int) -> Templates:

@@ -111,4 +111,5 @@ def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
             given=str(value)[:70],
             allowed='{"start": 0, "end": 4, "labels": ["PER"]}, as the Text tag of Label Studio writes it',
         )
-    return [{"start": value["start"], "end": value.get("end"), "label": label} for label in labels]
+    bounds = {key: value.get(key) for key in ("start", "end", "text")}
+    return [{**bounds, "label": label} for label in labels]

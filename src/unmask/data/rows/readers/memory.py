@@ -5,7 +5,7 @@ Those in a program are known by what they can do, so that none of these librarie
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,7 +101,7 @@ def to_plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def read_parquet(name: str, file: BinaryIO) -> list[Row]:
+def read_parquet(name: str, file: BinaryIO) -> Iterator[Row]:
     """The rows of a Parquet file, with their numbers from 1 in place of lines; its classes have names where `datasets`
     wrote them beside it. Raises UserError for a damaged file, and without the extra `parquet`."""
     try:
@@ -110,13 +110,13 @@ def read_parquet(name: str, file: BinaryIO) -> list[Row]:
     except ImportError:
         raise missing_extra("pyarrow", "parquet", f"reading {name}") from None
     try:
-        table = parquet.ParquetFile(file).read()
-        rows = table.to_pylist()
+        table = parquet.ParquetFile(file)
+        classes = label_names(_features(table.schema_arrow.metadata or {}))
+        rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
+        yield from ((number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1))
     except (pyarrow.ArrowException, OSError) as error:
         given = str(error).partition("\n")[0]
         raise UserError(f"{name} cannot be read as Parquet", given=given, hint="copy or download it again") from None
-    classes = label_names(_features(table.schema.metadata or {}))
-    return [(number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1)]
 
 
 def _features(metadata: dict[bytes, bytes]) -> Any:
