@@ -101,6 +101,13 @@ def _fetch(name: str, revision: str | None) -> Path:
 def _read_own(folder: Path, device: str) -> Bundle:
     """Open a folder that `write` wrote. Raises UserError where it is damaged, or was written by another version."""
     facts = read_facts(folder)
+    if facts.get("networks") and not (folder / SINGLE_FILE).is_file():
+        raise UserError(
+            "{folder} holds exported networks alone, without the weights that torch reads",
+            folder,
+            allowed="prediction and evaluation",
+            hint="use the model that it was exported from",
+        )
     config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / FACTS))
     task, tensors = facts.get("task"), read_tensors(folder, device)
     if facts["layout"] != "unmask":

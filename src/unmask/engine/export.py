@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask import files
+from unmask.advice import advise, option
 from unmask.bundle.bundle import Bundle
 from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
@@ -137,6 +138,12 @@ def _new_folder(opened: Bundle, folder: Path) -> dict[str, Any]:
 
 def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Path) -> ExportedNetwork:
     module = engine.head(head)
+    if format == "openvino" and isinstance(module, TagHead) and module.wide is not None:
+        raise UserError(
+            "a tagger with token pairs (task.wide) cannot run in OpenVINO",
+            given="numbers of pairs are hashed in 64 bits, of which OpenVINO computes 32",
+            hint=advise("{option} for such a model", option("format", "onnx")),
+        )
     reads_first = isinstance(module, Head) and module.reads_first
     network = _Network(engine.encoder, module, reads_first).eval()
     file = folder / FILES[format]
@@ -195,7 +202,8 @@ def _save_openvino(program: Any, file: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         program.save(path)
-        openvino.save_model(openvino.convert_model(path), file, compress_to_fp16=False)
+        # not convert_model, which reports its use over the network
+        openvino.save_model(openvino.Core().read_model(path), file, compress_to_fp16=False)
 
 
 @contextmanager

@@ -56,10 +56,16 @@ class GlobalPointer(nn.Module):
     def forward(self, words: Tensor, position_ids: Tensor) -> Tensor:
         both = self.project(words)  # (words, 2 POINTER_SIZE): q and k
         rotated = apply_rotary(both.view(-1, 2, POINTER_SIZE), self.rotary(position_ids))
-        inner = span_products(rotated[:, 0], rotated[:, 1], self.max_span_length).float() / POINTER_SIZE**0.5
         first, last = self.ends(both).float().view(-1, 2, self.labels).unbind(1)
-        last = F.pad(last, (0, 0, 0, self.max_span_length - 1)).unfold(0, self.max_span_length, 1)
-        scores: Tensor = inner.unsqueeze(2) + first.unsqueeze(1) + last.transpose(1, 2)
+        if torch.compiler.is_exporting():  # fewer kinds of operations, and no sizes computed of others
+            steps = torch.arange(words.shape[0])[:, None] + torch.arange(self.max_span_length)
+            steps = steps.clamp(max=words.shape[0] - 1)
+            inner = (rotated[:, :1] * rotated[:, 1][steps]).sum(2)
+            last = last[steps]
+        else:
+            inner = span_products(rotated[:, 0], rotated[:, 1], self.max_span_length).float()
+            last = F.pad(last, (0, 0, 0, self.max_span_length - 1)).unfold(0, self.max_span_length, 1).transpose(1, 2)
+        scores: Tensor = (inner / POINTER_SIZE**0.5).unsqueeze(2) + first.unsqueeze(1) + last
         return scores
 
 
@@ -140,7 +146,7 @@ def word_numbers(batch: Batch) -> Tensor:
         return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     owner = batch.positions // batch.layout.max_seqlen  # no counts: the graph that is exported reads positions alone
     counts = torch.zeros_like(batch.layout.first_tokens).index_add(0, owner, torch.ones_like(owner))
-    return torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
+    return torch.arange(owner.shape[0], device=owner.device) - (counts.cumsum(0) - counts)[owner]
 
 
 def span_losses(scores: Tensor, batch: Batch, name: str) -> Tensor:

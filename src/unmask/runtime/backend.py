@@ -100,7 +100,8 @@ def open_engine(
         return opened(choices[0])
     head: HeadName = "task" if manifest.task else "masked"
     key = f"{threads} " + " ".join(sorted(sum_ for one in manifest.networks for sum_ in one.sha256.values()))
-    return opened(fastest(choices, key, lambda choice: opened(choice).backend(head).run, manifest.tokenizer.vocab_size))
+    sizes = manifest.tokenizer.vocab_size, manifest.max_position_embeddings
+    return opened(fastest(choices, key, lambda choice: opened(choice).backend(head).run, *sizes))
 
 
 def _engine_class(backend: str) -> Any:

@@ -97,8 +97,10 @@ def fastest(
     key: str,
     run: Callable[[Choice], Callable[[Arrays], Any]],
     vocab_size: int,
+    longest: int,
 ) -> Choice:
-    """Return the choice that computes some batches in the least time. key: of the model; run: opens a choice."""
+    """Return the choice that computes some batches in the least time. key: of the model; run: opens a choice;
+    longest: tokens of a sequence."""
     if len(choices) == 1:
         return choices[0]
     machine = [platform.processor(), platform.node(), key, *(f"{one} {_version(one.backend)}" for one in choices)]
@@ -110,17 +112,18 @@ def fastest(
             return best
     except (UserError, KeyError):
         pass
-    seconds = {one: _seconds(run(one), vocab_size) for one in choices}
+    seconds = {one: _seconds(run(one), vocab_size, longest) for one in choices}
     best = min(seconds, key=lambda one: seconds[one])
     times = {str(one): round(value, 6) for one, value in seconds.items()}
     files.write_json(path, {"backend": best.backend, "precision": best.precision, "seconds": times})
     return best
 
 
-def _seconds(run: Callable[[Arrays], Any], vocab_size: int) -> float:
+def _seconds(run: Callable[[Arrays], Any], vocab_size: int, longest: int) -> float:
     """Time the trial batches: the best of some runs each, after one that is not counted."""
     draw, total = np.random.default_rng(0), 0.0
-    for sequences, tokens in TRIALS:
+    for sequences, most in TRIALS:
+        tokens = min(most, longest)
         count = sequences * tokens
         arrays = {
             "input_ids": draw.integers(0, vocab_size, count),

@@ -21,14 +21,14 @@ from unmask.tasks.task import Arrays
 PADDING = 8  # lengths are rounded up to a multiple: fewer shapes to plan, and none that the kernels dislike
 
 
-def pad_arrays(arrays: Arrays, multiple: int = PADDING) -> dict[str, npt.NDArray[np.int64]]:
-    """Lay out packed arrays, as `Backend.run` takes them, as rows of equal length.
+def pad_arrays(arrays: Arrays, longest: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Lay out packed arrays, as `Backend.run` takes them, as rows of equal length, at most `longest` where they fit.
 
     The id of padding is 0, which no token of a sequence sees.
     """
     lengths = arrays["lengths"]
-    longest = -(-int(lengths.max()) // multiple) * multiple
-    inside = np.arange(longest) < lengths[:, None]
+    most = int(lengths.max())
+    inside = np.arange(max(most, min(longest, -(-most // PADDING) * PADDING))) < lengths[:, None]
     padded = {"attention_mask": inside.astype(np.int64)}
     for name in ("input_ids", "token_type_ids"):
         padded[name] = np.zeros(inside.shape, dtype=np.int64)
@@ -41,15 +41,15 @@ def pad_arrays(arrays: Arrays, multiple: int = PADDING) -> dict[str, npt.NDArray
 class ExportedBackend(ABC):
     """A network that another engine runs."""
 
-    def __init__(self, network: ExportedNetwork, parameters: Arrays) -> None:
-        self.network, self.parameters = network, parameters
+    def __init__(self, network: ExportedNetwork, parameters: Arrays, longest: int) -> None:
+        self.network, self.parameters, self.longest = network, parameters, longest
 
     @abstractmethod
     def compute(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
         """Compute the output for padded inputs. Several threads may call it at once."""
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
-        inputs = pad_arrays(arrays)
+        inputs = pad_arrays(arrays, self.longest)
         output = self.compute(inputs)
         if self.network.per_token:
             output = output[inputs["attention_mask"] > 0]
