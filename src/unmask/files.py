@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
@@ -115,6 +116,15 @@ def disk_error(error: OSError, path: Path) -> Exception:
         hint = "choose another name or folder"
         return UserError("{path} cannot be written", path, given=error.strerror, hint=hint)
     return error
+
+
+def cache_folder() -> Path:
+    """$UNMASK_CACHE, else $XDG_CACHE_HOME/unmask, else ~/.cache/unmask (~/Library/Caches/unmask on macOS)."""
+    if own := os.environ.get("UNMASK_CACHE"):
+        return Path(own).expanduser()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "unmask"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "unmask"
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -26,10 +26,11 @@ COMMANDS = {
     "--batch-size --max-length --seed --output --allow-unused --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator --label-columns "
     "--missing-labels --token-column --tag-column --scheme --span-offsets --on-error "
-    "--input-format --encoding --unknown-labels SETTINGS --allow-unused --json",
+    "--input-format --encoding --unknown-labels SETTINGS --allow-unused --backend --precision "
+    "--json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column "
-    "--on-error --input-format --encoding SETTINGS --allow-unused",
-    "fill": "MODEL TEXT --top-k --allow-unused --json",
+    "--on-error --input-format --encoding SETTINGS --allow-unused --backend --precision",
+    "fill": "MODEL TEXT --top-k --allow-unused --backend --precision --json",
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator --label-columns "
@@ -37,6 +38,7 @@ COMMANDS = {
     "--input-format --encoding --unknown-labels --output --lang --json",
     "inspect": "MODEL --json",
     "export": "MODEL --output --format --allow-unused --json",
+    "verify": "FOLDER --json",
     "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
     "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error "
     "--seed --allow-unused --json",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import unmask
 from unmask.cli.app import run
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
     for guide in (
-        *("training.md", "data.md", "transfer.md", "models.md"),
+        *("training.md", "data.md", "transfer.md", "models.md", "runtime.md"),
         *("tasks/improve.md", "tasks/tag.md", "tasks/classify.md"),
     )
     for folder in ("", "zh/")
@@ -209,6 +210,19 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         code = code.replace(old, new)
     exec(compile(code, name, "exec"), {})
     assert "Scores(20 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("runtime.md")])
+def test_python_without_unmask(guide: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
+    """It predicts as the model does, of the folder that the commands of the guide have written."""
+    inside(GUIDES[guide])
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
+    assert "unmask" not in code.replace("unmask.json", "")
+    exec(compile(code, guide, "exec"), {})
+    texts = re.search(r"encode_batch\((.*?)\)", code)
+    assert texts is not None
+    expected = unmask.load("runs/mine/finetune")(json.loads(texts[1]))
+    assert capsys.readouterr().out.strip() == str([one.label for one in expected])
 
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("data.md")])

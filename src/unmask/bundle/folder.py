@@ -33,11 +33,11 @@ from unmask.errors import UserError
 from unmask.heads import head_class
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
+from unmask.runtime.manifest import FACTS, FORMAT, model_folder, read_facts
 from unmask.tasks import restore
 from unmask.text.tokenizer import Tokenizer
 from unmask.version import __version__
 
-FORMAT = 2  # of unmask.json
 VERIFIED = (SINGLE_FILE, "tokenizer.json")  # whose checksums unmask.json holds
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 # what is read of a repository, the weights in the best form that it has
@@ -63,9 +63,8 @@ def read(
         name, revision = hub_id[1], revision or hub_id[2]
         origin = {"source": name, "hub": True, "revision": revision}
         return read_public(_fetch(name, revision), origin, allow_unused, device)
-    if (folder / "model" / "unmask.json").is_file():  # a run folder: its model is meant
-        folder = folder / "model"
-    if (folder / "unmask.json").is_file():
+    folder = model_folder(folder)
+    if (folder / FACTS).is_file():
         return _read_own(folder, device)
     if (folder / "config.json").is_file() or (folder / MODULES).is_file():
         return read_public(folder, {"source": str(source), "hub": False, "revision": None}, allow_unused, device)
@@ -101,23 +100,15 @@ def _fetch(name: str, revision: str | None) -> Path:
 
 def _read_own(folder: Path, device: str) -> Bundle:
     """Open a folder that `write` wrote. Raises UserError where it is damaged, or was written by another version."""
-    where = folder / "unmask.json"
-    facts = files.read_object(where)
-    if facts.get("format") == 1:
+    facts = read_facts(folder)
+    if facts.get("networks") and not (folder / SINGLE_FILE).is_file():
         raise UserError(
-            f"{folder} was written by unmask 0.1.0, whose models this version does not read",
-            given=f"unmask {facts.get('unmask')}",
-            hint="train it again, or export it with unmask 0.1.0 (unmask export) and use what that writes",
+            "{folder} holds exported networks alone, without the weights that torch reads",
+            folder,
+            allowed="prediction and evaluation",
+            hint="use the model that it was exported from",
         )
-    if facts.get("format") != FORMAT:
-        raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
-    config = from_mapping(EncoderConfig, facts["encoder"], where=str(where))
-    for name, digest in facts["sha256"].items():
-        path = folder / Path(name).name
-        if not path.is_file() or files.sha256(path) != digest:
-            raise UserError(
-                f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again"
-            )
+    config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / FACTS))
     task, tensors = facts.get("task"), read_tensors(folder, device)
     if facts["layout"] != "unmask":
         tensors = from_public(tensors, config, answers="has_unanswerable" in (task or {}))

@@ -9,7 +9,7 @@ import typer
 
 from unmask import console
 from unmask.cli.common.help import App
-from unmask.cli.common.options import AllowUnused, AsJson, FinetunedModel
+from unmask.cli.common.options import AllowUnused, AsJson, BackendName, FinetunedModel, PrecisionName
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.messages import join, message
@@ -29,6 +29,8 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Labelled rows, in any format that unmask finetune reads.")],
     reading: Given = NOTHING,
     allow_unused: AllowUnused = False,
+    backend: BackendName = "auto",
+    precision: PrecisionName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on labelled rows: metrics with 95 % intervals, overall and for each label.
@@ -42,7 +44,7 @@ def evaluate(
     from unmask.runtime.predictor import load
 
     with console.start_step("Evaluation") as work:
-        predictor = load(model, allow_unused=allow_unused)
+        predictor = load(model, allow_unused=allow_unused, backend=backend, precision=precision)
         task, rows = predictor.task, predictor.read(file, "test", **reading)
         console.notes(rows.notes)
         scores, predicted = predictor.score(rows.examples, work)

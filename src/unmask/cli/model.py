@@ -10,13 +10,15 @@ from unmask import console
 from unmask.cli.common.help import App
 from unmask.cli.common.options import AllowUnused, AnyModel, AsJson
 from unmask.cli.common.output import print_result
+from unmask.config import dump
 from unmask.console import size
 from unmask.errors import UserError
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
+DIFFERENCES = ("outputs", "alone", "order", "padding")  # that verification measures
 WIDTH = 96  # characters of a line of settings
-FORMATS = ("hf", "sentence-transformers")
+FORMATS = ("hf", "sentence-transformers", "onnx", "openvino")
 
 commands = App()
 
@@ -103,16 +105,29 @@ def _vocabulary(facts: dict[str, Any]) -> dict[str, object]:
 def export(
     model: AnyModel,
     output: Annotated[Path, typer.Option(help="The output folder.")],
-    format: Annotated[str, typer.Option(help="hf (transformers), or sentence-transformers for text vectors.")] = "hf",
+    format: Annotated[
+        str, typer.Option(help="hf (transformers), sentence-transformers (text vectors), onnx or openvino.")
+    ] = "hf",
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
+    """Write a model for another library: transformers, sentence-transformers, onnxruntime or OpenVINO.
+
+    onnx and openvino: a folder that unmask itself reads without torch; repeated with the same --output, it holds both.
+    """
     from unmask import bundle
     from unmask.bundle.sentence_transformers import MODULES
 
     if format not in FORMATS:
         raise UserError("unknown format", given=f"--format {format}", allowed=", ".join(FORMATS))
+    if format in ("onnx", "openvino"):
+        from unmask.engine.export import export as export_network
+
+        with console.start_step("Export") as work:
+            network = export_network(model, format, output, allow_unused=allow_unused)
+            work.result("{format} · {size}", format, size((output / network.file).stat().st_size))
+        print_result(as_json, {"folder": str(output), **dump(network)}, lambda facts: console.facts({"folder": output}))
+        return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("{out} already exists", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
@@ -120,3 +135,34 @@ def export(
     print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
     if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
         console.note("other libraries do not support the head of this task: only the encoder was written")
+
+
+@commands.command(example="unmask verify exported")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder with exported networks (unmask export --format onnx).")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare every exported network with what torch computed, and with itself in other batches.
+
+    The result is written into the folder; a network that does not pass is used only where it is named.
+    """
+    from unmask.runtime.verify import verify as verify_networks
+
+    with console.start_step("Verification") as work:
+        networks = verify_networks(folder)
+        work.result("{count:,} networks", len(networks))
+    print_result(as_json, [dump(one) for one in networks], _show_verified)
+    if any(one.verified and not one.verified["passed"] for one in networks):
+        raise typer.Exit(1)
+
+
+def _show_verified(networks: list[dict[str, Any]]) -> None:
+    rows = []
+    for one in networks:
+        record = one["verified"] or {}
+        passed = {True: "passed", False: "failed", None: "engine not installed"}[record.get("passed")]
+        values = [
+            f"{value:.1e}" for value in record.get("differences", dict.fromkeys(DIFFERENCES, float("nan"))).values()
+        ]
+        rows.append((one["backend"], one["precision"], translate(passed), *values, record.get("tolerance")))
+    console.table(("backend", "precision", "result", *DIFFERENCES, "tolerance"), rows)

@@ -12,7 +12,7 @@ import typer
 
 from unmask import console, files
 from unmask.cli.common.help import App
-from unmask.cli.common.options import AllowUnused, AsJson, FinetunedModel
+from unmask.cli.common.options import AllowUnused, AsJson, BackendName, FinetunedModel, PrecisionName
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
@@ -54,6 +54,8 @@ def predict(
     top_k: Annotated[int | None, typer.Option(min=1, help="Number of most probable labels or answers.")] = None,
     reading: Given = NOTHING,
     allow_unused: AllowUnused = False,
+    backend: BackendName = "auto",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask.runtime.formats import format_of
@@ -65,7 +67,7 @@ def predict(
             raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
     if file is None and sys.stdin.isatty():
         raise UserError("nothing to read", allowed="FILE, or texts on standard input, one a line")
-    predictor = load(model, allow_unused=allow_unused)
+    predictor = load(model, allow_unused=allow_unused, backend=backend, precision=precision)
     task, written = predictor.task, format_of(predictor.task)
     shape = _shape(written, style, output)
     if top_k is not None and not task.ranks:
@@ -184,12 +186,18 @@ def fill(
     text: Annotated[str, typer.Argument(help="A text with [MASK], or the model's mask token, at words to predict.")],
     top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     allow_unused: AllowUnused = False,
+    backend: BackendName = "auto",
+    precision: PrecisionName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show the most probable tokens at each [MASK], predicted independently."""
     from unmask.runtime.predictor import load
 
-    print_result(as_json, load(model, allow_unused=allow_unused).fill(text, top_k=top_k), _show_masks)
+    print_result(
+        as_json,
+        load(model, allow_unused=allow_unused, backend=backend, precision=precision).fill(text, top_k=top_k),
+        _show_masks,
+    )
 
 
 def _show_masks(masks: "list[list[FilledMask]]") -> None:

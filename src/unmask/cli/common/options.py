@@ -21,6 +21,16 @@ FinetunedModel = Annotated[Path, typer.Argument(help="A fine-tuned model: a run 
 AnyModel = Annotated[str, typer.Argument(help="A run, a model folder, a public checkpoint, or OWNER/NAME on the hub.")]
 AllowUnused = Annotated[bool, typer.Option("--allow-unused", help="Ignore weights that unmask does not use.")]
 
+_engine = partial(typer.Option, rich_help_panel="Engine")
+BackendName = Annotated[
+    Literal["auto", "torch", "onnx", "openvino"],
+    _engine("--backend", help="What runs the network; auto: the fastest here of those in the folder (unmask export)."),
+]
+PrecisionName = Annotated[
+    Literal["auto", "float32", "bfloat16", "int8"],
+    _engine("--precision", help="Precision of the network; auto: the fastest here, int8 only where it is verified."),
+]
+
 TextFiles = Annotated[
     list[str],
     typer.Argument(

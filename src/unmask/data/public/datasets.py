@@ -8,14 +8,13 @@ beside them `dev.jsonl` or `dev.conll` where the data set has a development part
 """
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from unmask import files
 from unmask.console import SILENT, Progress
 from unmask.data.public import chinese, convert
 from unmask.data.public.convert import Tables
@@ -239,15 +238,6 @@ class Fetched:
     dev_rows: int = 0
 
 
-def cache_folder() -> Path:
-    """$UNMASK_CACHE, else $XDG_CACHE_HOME/unmask, else ~/.cache/unmask (~/Library/Caches/unmask on macOS)."""
-    if own := os.environ.get("UNMASK_CACHE"):
-        return Path(own).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "unmask"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "unmask"
-
-
 def find_dataset(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
@@ -266,7 +256,7 @@ def download(name: str, progress: Progress = SILENT, cache: Path | None = None) 
     cannot be had, saying how to use files of one's own instead.
     """
     data = find_dataset(name)
-    cache = cache_folder() if cache is None else Path(cache)
+    cache = files.cache_folder() if cache is None else Path(cache)
     folder = cache / "data" / name
     if found := _cached(data, folder):
         return found
@@ -296,7 +286,7 @@ def download(name: str, progress: Progress = SILENT, cache: Path | None = None) 
 
 def is_cached(name: str, cache: Path | None = None) -> Fetched | None:
     """What the cache holds of a data set, if it is whole; nothing is fetched."""
-    return _cached(find_dataset(name), (cache_folder() if cache is None else Path(cache)) / "data" / name)
+    return _cached(find_dataset(name), (files.cache_folder() if cache is None else Path(cache)) / "data" / name)
 
 
 def copy(fetched: Fetched, folder: Path) -> Fetched:

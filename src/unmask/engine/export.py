@@ -1,0 +1,218 @@
+"""Export of a model's network for other engines: ONNX, and OpenVINO made of it.
+
+The graph is the padded path of encoder and head, which reads tensors alone: batch and length stay free. Where the head
+reads the first token of each sequence, the last layer computes nothing else.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unmask import files
+from unmask.advice import advise, option
+from unmask.bundle.bundle import Bundle
+from unmask.bundle.card import model_card
+from unmask.bundle.description import describe
+from unmask.bundle.weights import save_tensors
+from unmask.config import dump
+from unmask.engine.torch_backend import TorchEngine
+from unmask.errors import UserError, missing_extra
+from unmask.heads.answer import AnswerHead
+from unmask.heads.nested import NestedHead
+from unmask.heads.tag import TagHead
+from unmask.learner.batch import EMPTY, Batch
+from unmask.learner.head import Head
+from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
+from unmask.model.mlm_head import MLMHead
+from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, RECORDED, WEIGHTS, ExportedNetwork, HeadName
+from unmask.runtime.verify import outputs_of, recorded_rows, save_recorded
+from unmask.version import __version__
+
+OPSET = 20
+LONGEST_RECORDED = 512  # tokens
+FILES = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}
+
+
+class _Network(nn.Module):
+    """Encoder and head on padded input. outputs: what `compute` gives for a batch, in one tensor."""
+
+    def __init__(self, encoder: Encoder, head: nn.Module, reads_first: bool) -> None:
+        super().__init__()
+        self.encoder, self.head, self.reads_first = encoder, head, reads_first
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
+        layout = SequenceLayout.padded(attention_mask.bool())
+        queries = layout.gather_first() if self.reads_first else None
+        batch = Batch(
+            input_ids,
+            token_type_ids,
+            layout,
+            EMPTY,
+            EMPTY,
+            EMPTY,
+            positions=EMPTY if positions is None else positions,
+            query_positions=queries,
+        )
+        hidden = self.encoder(input_ids, layout, token_type_ids, queries)
+        if isinstance(self.head, MLMHead):
+            return self.head(hidden.flatten(0, 1).index_select(0, batch.positions), self.encoder)  # type: ignore[no-any-return]
+        return self.head(hidden, batch)  # type: ignore[no-any-return]
+
+
+def export(source: Path | str, format: str, folder: Path, *, allow_unused: bool = False) -> ExportedNetwork:
+    """Write the network of a model for another engine into a model folder, atomically: a new one, or the one that holds
+    other networks (or the weights) of the same model. Return its entry in the manifest.
+
+    The head is that of the task, or of a pretrained model that of masked tokens. Raises UserError where the packages
+    that export are not installed, and for a folder that is anything else.
+    """
+    engine = TorchEngine.open(source, "cpu", allow_unused=allow_unused)
+    opened = engine.bundle
+    head: HeadName = "masked" if opened.task is None else "task"
+    with files.atomic(folder) as temporary:
+        if folder.exists():
+            _check_same(opened, folder)
+            shutil.copytree(folder, temporary, copy_function=_copy)
+            facts = files.read_object(folder / FACTS)
+        else:
+            temporary.mkdir()
+            facts = _new_folder(opened, temporary)
+        network = _write_network(engine, head, format, temporary)
+        torch_backend = engine.backend(head)
+        arrays = {name: torch.from_numpy(one) for name, one in torch_backend.parameters.items()}
+        save_tensors(arrays, temporary / HEAD_ARRAYS)
+        longest = min(opened.config.max_position_embeddings, LONGEST_RECORDED)
+        is_pair = bool(opened.config.type_vocab_size > 1)
+        rows = recorded_rows(opened.config.vocab_size, longest, is_pair, reads_positions(engine.head(head)))
+        save_recorded(temporary / RECORDED, rows, outputs_of(torch_backend, rows, network.per_token))
+        key = (network.backend, network.precision, network.head)
+        others = [one for one in facts.get("networks", []) if (one["backend"], one["precision"], one["head"]) != key]
+        facts["networks"] = [*others, dump(network)]
+        files.write_json(temporary / FACTS, facts)
+    return network
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file; the weights, which nothing here changes, become a second name of the same file."""
+    (os.link if source.endswith(WEIGHTS) else shutil.copy2)(source, target)
+
+
+def reads_positions(head: nn.Module) -> bool:
+    """Return whether a head reads single tokens, whose positions are an input."""
+    return isinstance(head, MLMHead | TagHead | NestedHead)
+
+
+def _check_same(opened: Bundle, folder: Path) -> None:
+    facts = files.read_object(folder / FACTS) if (folder / FACTS).is_file() else {}
+    if opened.sha256 not in (facts.get("weights"), facts.get("sha256", {}).get(WEIGHTS)):
+        raise UserError("{out} already exists", folder, hint="remove it, or choose another --output")
+
+
+def _new_folder(opened: Bundle, folder: Path) -> dict[str, Any]:
+    """Write what is no network: tokenizer and card. Return the facts of unmask.json."""
+    opened.tokenizer.save_pretrained(folder, opened.config.max_position_embeddings)
+    files.write_text(folder / "README.md", model_card(describe(opened)))
+    return {
+        "format": FORMAT,
+        "unmask": __version__,
+        "encoder": dump(opened.config),
+        "task": opened.task,
+        "reading": opened.reading,
+        "lineage": opened.lineage,
+        "weights": opened.sha256,
+        "sha256": {"tokenizer.json": files.sha256(folder / "tokenizer.json")},
+    }
+
+
+def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Path) -> ExportedNetwork:
+    module = engine.head(head)
+    if format == "openvino" and isinstance(module, TagHead) and module.wide is not None:
+        raise UserError(
+            "a tagger with token pairs (task.wide) cannot run in OpenVINO",
+            given="numbers of pairs are hashed in 64 bits, of which OpenVINO computes 32",
+            hint=advise("{option} for such a model", option("format", "onnx")),
+        )
+    reads_first = isinstance(module, Head) and module.reads_first
+    network = _Network(engine.encoder, module, reads_first).eval()
+    file = folder / FILES[format]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        program = _onnx_program(network, engine.bundle.config.max_position_embeddings, reads_positions(module))
+        if format == "onnx":
+            program.save(file)
+        else:
+            _save_openvino(program, file)
+    output = module.output if isinstance(module, Head) else "logits"
+    names = [FILES[format]] if format == "onnx" else [FILES[format], FILES[format].replace(".xml", ".bin")]
+    sums = {name: files.sha256(folder / name) for name in names}
+    return ExportedNetwork(
+        backend=format,
+        precision="float32",
+        head=head,
+        output=output,
+        per_token=isinstance(module, AnswerHead),
+        file=FILES[format],
+        sha256=sums,
+    )
+
+
+def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any:
+    """The ONNX program of a network, with free batch and length."""
+    length = min(16, longest)
+    ids = torch.randint(0, 5, (3, length))
+    mask = torch.ones_like(ids)
+    mask[1, length // 2 :] = 0
+    args = [ids, mask, torch.zeros_like(ids)]
+    batch, places = torch.export.Dim("batch"), torch.export.Dim("length", max=longest)
+    shapes: list[Any] = [{0: batch, 1: places}] * 3
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    if needs_positions:
+        args.append(torch.tensor([1, 2, length + 1, 2 * length + 1, 2 * length + 2]))
+        shapes.append({0: torch.export.Dim("positions")})
+        names.append("positions")
+    return torch.onnx.export(
+        network,
+        tuple(args),
+        dynamo=True,
+        dynamic_shapes=tuple(shapes),
+        opset_version=OPSET,
+        input_names=names,
+        output_names=["output"],
+        verbose=False,
+    )
+
+
+def _save_openvino(program: Any, file: Path) -> None:
+    try:
+        import openvino
+    except ImportError:
+        raise missing_extra("openvino", "openvino", "exporting to OpenVINO") from None
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        program.save(path)
+        # not convert_model, which reports its use over the network
+        openvino.save_model(openvino.Core().read_model(path), file, compress_to_fp16=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the exporter says is for those who write it."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(level)

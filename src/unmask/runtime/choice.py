@@ -1,0 +1,148 @@
+"""Which backend and precision run a model: those that are there, and of them the fastest on this machine.
+
+The fastest is found by a trial of some seconds, whose result is kept in the cache folder, for each machine, number of
+threads, engine and model. A single candidate needs no trial.
+"""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask import files
+from unmask.errors import UserError, missing_extra
+from unmask.runtime.manifest import ExportedNetwork
+from unmask.tasks.task import Arrays
+
+PACKAGES = {"torch": ("torch", "train"), "onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
+"""By backend, the package that it needs and the extra that brings it."""
+PRECISIONS = ("float32", "bfloat16", "int8")
+TRIALS = ((1, 16), (16, 32), (4, 128))  # sequences and tokens of the batches that are timed
+REPEATS = 3
+RUNS_BFLOAT16 = ("torch", "openvino")  # the others compute in the precision of their file
+UNITS = {"amx_bf16", "avx512_bf16"}  # flags of processors that multiply bfloat16 matrices
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend, and the precision that it computes in."""
+
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+@cache
+def has_bfloat16_units() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 faster than those of float32."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return not UNITS.isdisjoint(text.partition("flags")[2].partition("\n")[0].split())
+
+
+def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend: str, precision: str) -> list[Choice]:
+    """List what can run a model, as far as the names that are not `auto` allow it.
+
+    A network that did not pass its verification, and int8 without one, are listed only where they are named. Raises
+    UserError for unknown names, for an engine that is not installed, and where nothing is left.
+    """
+    _check_names(backend, precision)
+    every = [Choice(one.backend, one.precision) for one in networks if _is_allowed(one, backend, precision)]
+    every += [Choice("torch", "float32")] if has_weights else []
+    wide = [Choice(one.backend, "bfloat16") for one in every if one.precision == "float32"]
+    wide = [one for one in wide if one.backend in RUNS_BFLOAT16]
+    every += wide if precision == "bfloat16" or has_bfloat16_units() else []
+    fitting = [one for one in every if backend in ("auto", one.backend) and precision in ("auto", one.precision)]
+    installed = [one for one in fitting if find_spec(PACKAGES[one.backend][0])]
+    if fitting and not installed:
+        package, extra = PACKAGES[fitting[0].backend]
+        raise missing_extra(package, extra, f"backend {fitting[0].backend}")
+    if not fitting:
+        raise UserError(
+            "this model cannot be run so",
+            given=f"backend {backend}, precision {precision}",
+            allowed=[str(one) for one in every] or "no network is there",
+            hint="unmask export MODEL --format onnx --output FOLDER",
+        )
+    return installed
+
+
+def _check_names(backend: str, precision: str) -> None:
+    for name, value, allowed in (("backend", backend, tuple(PACKAGES)), ("precision", precision, PRECISIONS)):
+        if value not in ("auto", *allowed):
+            raise UserError(f"{name} cannot be {value!r}", allowed=", ".join(("auto", *allowed)))
+
+
+def _is_allowed(network: ExportedNetwork, backend: str, precision: str) -> bool:
+    if network.backend == backend and network.precision == precision:
+        return True
+    passed = None if network.verified is None else bool(network.verified.get("passed"))
+    return bool(passed) if network.precision == "int8" else passed is not False
+
+
+def fastest(
+    choices: Sequence[Choice],
+    key: str,
+    run: Callable[[Choice], Callable[[Arrays], Any]],
+    vocab_size: int,
+    longest: int,
+) -> Choice:
+    """Return the choice that computes some batches in the least time. key: of the model; run: opens a choice;
+    longest: tokens of a sequence."""
+    if len(choices) == 1:
+        return choices[0]
+    machine = [platform.processor(), platform.node(), key, *(f"{one} {_version(one.backend)}" for one in choices)]
+    name = hashlib.sha256("\n".join(machine).encode()).hexdigest()[:16]
+    path = files.cache_folder() / "backends" / f"{name}.json"
+    try:
+        stored = files.read_object(path)
+        if (best := Choice(stored["backend"], stored["precision"])) in choices:
+            return best
+    except (UserError, KeyError):
+        pass
+    seconds = {one: _seconds(run(one), vocab_size, longest) for one in choices}
+    best = min(seconds, key=lambda one: seconds[one])
+    times = {str(one): round(value, 6) for one, value in seconds.items()}
+    files.write_json(path, {"backend": best.backend, "precision": best.precision, "seconds": times})
+    return best
+
+
+def _seconds(run: Callable[[Arrays], Any], vocab_size: int, longest: int) -> float:
+    """Time the trial batches: the best of some runs each, after one that is not counted."""
+    draw, total = np.random.default_rng(0), 0.0
+    for sequences, most in TRIALS:
+        tokens = min(most, longest)
+        count = sequences * tokens
+        arrays = {
+            "input_ids": draw.integers(0, vocab_size, count),
+            "token_type_ids": np.zeros(count, dtype=np.int64),
+            "lengths": np.full(sequences, tokens),
+            "positions": np.arange(count),
+            "position_counts": np.full(sequences, tokens),
+        }
+        times = []
+        for _ in range(1 + REPEATS):
+            begin = time.perf_counter()
+            run(arrays)
+            times.append(time.perf_counter() - begin)
+        total += min(times[1:])
+    return total
+
+
+def _version(backend: str) -> str:
+    try:
+        return version(PACKAGES[backend][0])
+    except PackageNotFoundError:
+        return "?"

@@ -1,0 +1,47 @@
+"""The engine OpenVINO: networks in its own files, on the CPU, in float32, bfloat16 or int8."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from unmask.runtime.exported import ExportedBackend, ExportedEngine
+from unmask.runtime.manifest import ExportedNetwork
+from unmask.tasks.task import Arrays
+
+
+class OpenvinoBackend(ExportedBackend):
+    """A compiled network; each thread has a request of its own, since one serves one call at a time."""
+
+    def __init__(
+        self, file: Path, network: ExportedNetwork, parameters: Arrays, longest: int, threads: int, precision: str
+    ) -> None:
+        super().__init__(network, parameters, longest)
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",  # one call at a time uses all threads
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        self.compiled = openvino.Core().compile_model(str(file), "CPU", settings)
+        self.names = [one.get_any_name() for one in self.compiled.inputs]
+        self._local = threading.local()
+
+    def compute(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
+        if not hasattr(self._local, "request"):
+            self._local.request = self.compiled.create_infer_request()
+        outputs = self._local.request.infer({name: inputs[name] for name in self.names}, share_inputs=True)
+        return np.asarray(outputs[0])
+
+
+class OpenvinoEngine(ExportedEngine):
+    name = "openvino"
+
+    def load(self, file: Path, network: ExportedNetwork, parameters: Arrays) -> OpenvinoBackend:
+        precision = "bf16" if self.precision == "bfloat16" else "f32"
+        return OpenvinoBackend(
+            file, network, parameters, self.manifest.max_position_embeddings, self.threads, precision
+        )

@@ -1,0 +1,138 @@
+"""Networks exported for other engines: the same predictions, without torch; and what is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from errors import refused
+from unmask import files
+from unmask.cli.app import run
+from unmask.console import SILENT
+from unmask.engine.export import export
+from unmask.runtime import verify
+from unmask.runtime.manifest import FACTS, RECORDED, read_manifest
+from unmask.runtime.predictor import load
+from unmask.train.finetune import finetune
+
+WITHOUT_TORCH = Path(__file__).parents[1] / "contract" / "without_torch.py"
+FAST = ["train.budget=30 steps", "train.evaluations=1", "task.max_length=24", "train.optimizer.lr=0.01"]
+
+
+@pytest.fixture(scope="module")
+def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "classifier"
+    return finetune(None, FAST, model=pretrained, train=table, output=out, progress=SILENT).model
+
+
+@pytest.fixture(scope="module")
+def both(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The classifier in both formats, verified."""
+    folder = tmp_path_factory.mktemp("exported") / "both"
+    for name in ("onnx", "openvino"):
+        export(classifier, name, folder)
+    verify.verify(folder, threads=1)
+    return folder
+
+
+@pytest.fixture
+def copy(both: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(both, tmp_path / "copy"))
+
+
+def test_every_network_is_verified(both: Path) -> None:
+    records = {one.backend: one.verified for one in read_manifest(both).networks}
+    assert records.keys() == {"onnx", "openvino"}
+    for record in records.values():
+        assert record is not None and record["passed"]
+        assert 0 < max(record["differences"].values()) < 1e-4
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_predictions_are_those_of_torch(classifier: Path, both: Path, backend: str, stories: list[str]) -> None:
+    texts = [" ".join(story.split()[: 1 + n % 30]) for n, story in enumerate(stories[:40])] + [""]
+    expected, made = load(classifier).predict(texts), load(both, backend=backend, threads=1).predict(texts)
+    assert len({ranking[0].label for ranking in expected}) > 1
+    for one, other in zip(expected, made, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+
+
+def test_tags_under_a_crf(pretrained: Path, tagged: Path, tmp_path: Path) -> None:
+    overrides = [*FAST, "task.decoder=crf", "train.budget=120 steps"]
+    out = tmp_path / "run"
+    model = finetune(None, overrides, model=pretrained, task="tag", train=tagged, output=out, progress=SILENT).model
+    export(model, "onnx", tmp_path / "exported")
+    one, other = load(model), load(tmp_path / "exported")
+    examples = one.read(tagged).examples[:40]
+    expected, made = one.predict(examples), other.predict(examples)
+    assert sum(map(len, expected)) > 10
+    assert [[(s.start, s.end, s.label) for s in spans] for spans in expected] == [
+        [(s.start, s.end, s.label) for s in spans] for spans in made
+    ]
+    assert one.score(examples)[0].figures == other.score(examples)[0].figures
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_it_runs_where_torch_cannot_be_imported(both: Path, table: Path, tmp_path: Path, backend: str) -> None:
+    command = [
+        sys.executable,
+        WITHOUT_TORCH,
+        "predict",
+        both,
+        table,
+        "--backend",
+        backend,
+        "--output",
+        tmp_path / "a.jsonl",
+    ]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert len(rows) == len(load(both, backend=backend).read(table).examples)
+    assert {row["label"] for row in rows} <= set(load(both).task.labels)
+
+
+def test_a_changed_network_is_not_run(copy: Path) -> None:
+    network = copy / "onnx" / "model.onnx"
+    content = bytearray(network.read_bytes())
+    content[len(content) // 2] ^= 1
+    network.write_bytes(content)
+    with refused(network):
+        load(copy, backend="onnx").predict(["river"])
+    assert load(copy, backend="openvino").predict(["river"])
+
+
+def test_one_that_computes_something_else_fails_and_is_not_chosen(copy: Path) -> None:
+    """The recorded outputs of torch are made others: so no network agrees with them."""
+    rows, outputs = verify.read_recorded(copy / RECORDED, per_token=False)
+    verify.save_recorded(copy / RECORDED, rows, [one + 0.5 for one in outputs])
+    assert run(["verify", str(copy)]) == 1
+    assert [one.verified and one.verified["passed"] for one in read_manifest(copy).networks] == [False, False]
+    with refused("unmask export"):
+        load(copy)
+    assert load(copy, backend="onnx", precision="float32").predict(["river"])
+
+
+def test_what_is_refused(classifier: Path, pretrained: Path, both: Path, table: Path, tmp_path: Path) -> None:
+    with refused(both):
+        export(pretrained, "onnx", both)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with refused(tmp_path / "full"):
+        export(classifier, "onnx", tmp_path / "full")
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+    with refused(both, "exported"):
+        finetune(None, FAST, model=both, train=table, output=tmp_path / "run", progress=SILENT)
+    with refused("precision int8", "onnx float32"):
+        load(both, precision="int8")
+    with refused(classifier, "unmask export"):
+        verify.verify(classifier)
+
+
+def test_a_second_export_leaves_the_first(both: Path) -> None:
+    facts = files.read_object(both / FACTS)
+    assert [one["backend"] for one in facts["networks"]] == ["onnx", "openvino"]
+    assert not (both / "model.safetensors").exists()
