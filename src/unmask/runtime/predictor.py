@@ -12,9 +12,9 @@ import numpy.typing as npt
 from unmask import console
 from unmask.config import changed
 from unmask.console import SILENT, Progress
+from unmask.data.rows.cells.missing import for_labels
 from unmask.data.rows.check import check_targets, check_two_texts
 from unmask.data.rows.example import Example
-from unmask.data.rows.missing import for_labels
 from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError

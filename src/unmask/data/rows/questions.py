@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from unmask.advice import advise, option
-from unmask.data.rows.cells import parse_cell
+from unmask.data.rows.cells.lists import parse_cell
 from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.data.rows.options import Starts

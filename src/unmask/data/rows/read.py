@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmask.config import changed
-from unmask.data.rows.cells import with_lists
+from unmask.data.rows.cells.lists import with_lists
+from unmask.data.rows.cells.missing import for_labels
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
-from unmask.data.rows.missing import for_labels
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
 from unmask.data.rows.readers.accepted import without_rejected

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from unmask.advice import advise, option, to_change
 from unmask.data.rows import schemes
+from unmask.data.rows.cells.missing import are_numbers, plain, without_missing
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
-from unmask.data.rows.missing import are_numbers, plain, without_missing
 from unmask.data.rows.offsets import (
     CHARACTERS,
     FileSpan,

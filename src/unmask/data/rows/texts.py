@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.advice import advise, option, to_change
-from unmask.data.rows.cells import with_lists
+from unmask.data.rows.cells.lists import with_lists
+from unmask.data.rows.cells.missing import are_numbers, plain, without_missing
+from unmask.data.rows.cells.onehot import hint_of, no_column, with_columns, without_bits
+from unmask.data.rows.cells.pairs import are_classes, number, pair_column, with_scores
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
 from unmask.data.rows.example import Example, Labels, RowKind, Target
-from unmask.data.rows.missing import are_numbers, plain, without_missing
-from unmask.data.rows.onehot import hint_of, no_column, with_columns, without_bits
-from unmask.data.rows.pairs import are_classes, number, pair_column, with_scores
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError

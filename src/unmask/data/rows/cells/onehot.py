@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from unmask.advice import advise, option
-from unmask.data.rows.cells import with_cells
+from unmask.data.rows.cells.lists import with_cells
+from unmask.data.rows.cells.missing import MARKERS, markers, plain
 from unmask.data.rows.columns import Records, excerpt
 from unmask.data.rows.example import RowKind
-from unmask.data.rows.missing import MARKERS, markers, plain
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message

@@ -9,8 +9,8 @@ import pytest
 
 from errors import refused
 from reading import examples_of, rows_of, tagged_of
+from unmask.data.rows.cells.missing import MARKERS, for_labels
 from unmask.data.rows.example import RowKind
-from unmask.data.rows.missing import MARKERS, for_labels
 from unmask.data.rows.options import ReadOptions
 
 

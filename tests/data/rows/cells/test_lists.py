@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from errors import refused
 from reading import examples_of, questions_of, rows_of, tagged_of
-from unmask.data.rows.cells import parse_cell
+from unmask.data.rows.cells.lists import parse_cell
 from unmask.data.rows.example import RowKind
 
 LABEL = st.text(st.sampled_from("ab'\"\\,[]{}();|: 中文é\n"), min_size=1, max_size=6).filter(

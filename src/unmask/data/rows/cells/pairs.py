@@ -5,9 +5,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from unmask.data.rows.cells import with_cells
+from unmask.data.rows.cells.lists import with_cells
+from unmask.data.rows.cells.onehot import flag
 from unmask.data.rows.columns import Records, excerpt
-from unmask.data.rows.onehot import flag
 from unmask.data.textfiles import ReadLog
 
 PAIR_LABELS = tuple(
