@@ -31,8 +31,8 @@ def without_rejected(records: Records, log: ReadLog, used: Sequence[str | None])
     """
     rows = records.rows
     for column, (bad, good) in MARKS.items():
-        values = [str(row.get(column)).lower() for _, row in rows]
-        if column in used or bad.isdisjoint(values) or not bad | good >= set(values):
+        values = ["" if row.get(column) is None else str(row[column]).strip().lower() for _, row in rows]
+        if column in used or bad.isdisjoint(values) or not bad | good | {""} >= set(values):
             continue
         accepted = [row for row, value in zip(rows, values, strict=True) if value not in bad]
         if not accepted:
