@@ -302,7 +302,7 @@ class TestTokens:
         ("row", "names"),
         [
             ({"tokens": ["a", "b"], "tags": ["O"]}, ["2 tokens", "1 tags", "column 'tags'"]),
-            ({"tokens": ["a", " "], "tags": ["O", "O"]}, ["'tokens'", '["a", " "]']),
+            ({"tokens": ["a", ""], "tags": ["O", "O"]}, ['["a", ""]']),
             ({"tokens": ["a"], "tags": [""]}, ["column 'tags'", '[""]']),
             ({"tokens": ["a"]}, ["1 tokens", "no tags", "column 'tags'"]),
         ],

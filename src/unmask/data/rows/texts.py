@@ -129,10 +129,9 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, list | dict):
-        hint = [
-            advise("where a row may have several labels: {option}", option("task", "multilabel")),
-            advise("spans of the text: {option}", option("task", "tag")),
-        ]
+        spans = isinstance(value, dict) or any(isinstance(one, list | dict) for one in value)
+        text = "spans of the text: {option}" if spans else "where a row may have several labels: {option}"
+        hint = advise(text, option("task", "tag" if spans else "multilabel"))
         raise UserError(f"{where}: {column!r} is not one label", given=excerpt(value), hint=hint)
     return json.dumps(value)
 
