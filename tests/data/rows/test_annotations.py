@@ -435,6 +435,14 @@ class TestLabelStudio:
         assert [e.text for e in examples_of(path, use="predict")] == ["Ada"]
 
 
+@pytest.mark.parametrize("header", ["id,text,label", "text,id,label,annotator,annotation_id,lead_time", "文本,标签"])
+def test_a_table_of_texts_has_no_spans(tmp_path: Path, header: str) -> None:
+    path, width = tmp_path / "a.csv", header.count(",") + 1
+    path.write_text(header + "\n" + ",".join(["a"] * width) + "\n" + ",".join(["b c"] * width), encoding="utf-8")
+    with refused(f"{path}, line 2", "not a list of spans", "--task classify", "--token-column NAME"):
+        tagged_of(path)
+
+
 class TestDataturks:
     def test_ends_are_inclusive(self, tmp_path: Path) -> None:
         def region(text: str, at: int, *labels: str) -> dict[str, Any]:

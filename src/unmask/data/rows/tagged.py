@@ -297,7 +297,13 @@ def _spans(
         raise UserError(f"{where} has no spans", given=", ".join(row), allowed=f'"spans": {FORMS}', hint=hint)
     key = next(key for key in keys if row.get(key) is not None)
     if not isinstance(values, list):
-        raise UserError(f"{where}: {key!r} is not a list of spans", given=excerpt(values), allowed=FORMS)
+        columns = option("token_column", "NAME"), option("tag_column", "NAME")
+        hint = [
+            advise("labels of whole texts: {option}", option("task", "classify")),
+            advise("a token in each row: {token} and {tag}", *columns),
+        ]
+        what = f"{where}: {key!r} is not a list of spans"
+        raise UserError(what, given=excerpt(values), allowed=FORMS, hint=hint if isinstance(values, str) else None)
     result = []
     where = f"{where}: {key!r}"
     for value in values:

@@ -177,6 +177,9 @@ def detect_format(
         if form == "tokens" and named in ("txt", "tsv", "csv"):
             named = None  # CoNLL files have these names, too
         found = _by_content(file, named, options.encoding, form)
+        if found is None and form == "tokens" and inner_suffix(file.path) == ".csv":
+            lines = file.first_lines(options.encoding)
+            found = "csv" if "," in "".join(lines[:1]) and _names_texts(lines) else None
         if found is None and form == "tokens or texts" and named in (None, "txt", "csv", "tsv"):
             lines = file.first_lines(options.encoding)
             found = "conll" if not _names_texts(lines) and is_conll(lines, labels) else None
