@@ -443,6 +443,27 @@ def test_a_table_of_texts_has_no_spans(tmp_path: Path, header: str) -> None:
         tagged_of(path)
 
 
+class TestCmeee:
+    @pytest.mark.parametrize("surface", [True, False])
+    def test_ends_are_inclusive_where_the_text_beside_shows_it(self, tmp_path: Path, surface: bool) -> None:
+        def entity(text: str, at: int) -> dict[str, Any]:
+            one = {"start_idx": at, "end_idx": at + len(text) - 1, "type": "sym"}
+            return one | ({"entity": text} if surface else {})
+
+        rows = [
+            {"text": "呼吸肌麻痹和中枢", "entities": [entity("呼吸肌麻痹", 0), entity("呼吸肌", 0), entity("中枢", 6)]},
+            {"text": "咳", "entities": [entity("咳", 0)]},
+            {"text": "无", "entities": []},
+        ]
+        path = jsonl(tmp_path / "a.json", *rows)
+        if surface:
+            found = surfaces(tagged_of(path, nested=True).examples)
+            assert [{text for text, _ in one} for one in found] == [{"呼吸肌麻痹", "呼吸肌", "中枢"}, {"咳"}, set()]
+        else:
+            with refused(f"{path}, line 1", "end_idx"):
+                tagged_of(path, nested=True)
+
+
 class TestDataturks:
     def test_ends_are_inclusive(self, tmp_path: Path) -> None:
         def region(text: str, at: int, *labels: str) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
             data = task["data"] | ({} if identity is None else {"id": identity})
             results = {}
             for result in (valid[0].get("result") or ()) if valid else ():
+                if not isinstance(result, dict):
+                    raise UserError(f"{where}: a result is no object", given=str(result)[:70])
                 value, name = result.get("value") or {}, result.get("from_name")
                 if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
                     results.setdefault(name, []).extend(_labels(value, where))
