@@ -75,7 +75,7 @@ def test_a_dash_is_never_predicted(pretrained: Path, table: Path, tmp_path: Path
     texts = [line.rpartition(",")[0] for line in lines[1:]]
     assert {label.label for label in model(texts)} == {"stone", "water"}
     assert model.evaluate(path).rows == 60 and len(model.read(path, "predict").examples) == 80
-    assert model.read(path).notes[0].count("20") == 2
+    assert "20 rows" in model.read(path).notes[0]
 
 
 def test_dev_and_test_rows_of_a_model_of_zero_and_one(pretrained: Path, table: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     if prompt := sentence.get("prompt"):
         console.note(
             "{path}: {prompt!r} is put before each text"
-            if task and task["name"] == "embed"
+            if task and "normalize_embeddings" in task
             else "{path}: {prompt!r} is put before texts for vectors alone: with this head, write it in them",
             folder / SETTINGS,
             prompt,

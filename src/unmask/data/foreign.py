@@ -163,7 +163,7 @@ NER_ANNOTATOR = Foreign(
     (
         "import json",
         _OPEN,
-        'rows = [one for one in data["annotations"] if one]',
+        'rows = [one for one in data["annotations"] if one and one[0].strip()]',
         _WRITE,
     ),
 )

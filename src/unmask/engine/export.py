@@ -117,7 +117,7 @@ def reads_positions(head: nn.Module) -> bool:
 def _check_same(opened: Bundle, folder: Path) -> None:
     facts = files.read_object(folder / FACTS) if (folder / FACTS).is_file() else {}
     if opened.sha256 not in (facts.get("weights"), facts.get("sha256", {}).get(WEIGHTS)):
-        raise UserError("{out} already exists", folder, hint="remove it, or choose another --output")
+        raise UserError("{out} already exists", folder, hint="remove it, or choose another name")
 
 
 def _new_folder(opened: Bundle, folder: Path) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Pat
     module = engine.head(head)
     if format == "openvino" and isinstance(module, TagHead) and module.wide is not None:
         raise UserError(
-            "a tagger with token pairs (task.wide) cannot run in OpenVINO",
+            "a tagger with token pairs (wide) cannot run in OpenVINO",
             given="numbers of pairs are hashed in 64 bits, of which OpenVINO computes 32",
             hint=advise("{option} for such a model", option("format", "onnx")),
         )

@@ -299,7 +299,7 @@ class TestSettings:
             monkeypatch.delenv(name, raising=False)
         for name, value in {**variables, "HOME": "/h"}.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(public.sys, "platform", platform)
+        monkeypatch.setattr(files.sys, "platform", platform)
         assert files.cache_folder() == Path(expected)
 
 

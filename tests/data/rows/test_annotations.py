@@ -1,5 +1,6 @@
 """JSON of annotation tools and well-known data sets: what their rows become, and rows that nobody is to learn from."""
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -152,13 +153,14 @@ class TestRejected:
         [
             ("answer", ["accept", "reject", "ignore"]),
             ("status", ["Validated", "Discarded", "discarded"]),
-            ("status", ["submitted", "rejected", "ignored"]),
+            ("status", ["", "rejected", "ignored"]),
             ("is_rejected", [False, True, True]),
+            ("status", ["accepted", "Rejected", "discarded "]),
             ("is_discarded", ["false", "True", "TRUE"]),
         ],
     )
     def test_rows_that_are_marked_are_left_out(self, tmp_path: Path, column: str, values: list[Any]) -> None:
-        rows = [{"text": str(value), "label": "x", column: value} for value in values]
+        rows = [{"text": f"t {value}", "label": "x", column: value} for value in values]
         for path in (
             jsonl(tmp_path / "a.jsonl", *rows),
             tmp_path / "a.csv",
@@ -170,7 +172,7 @@ class TestRejected:
             assert f"2 rows skipped, which {column!r}" in " ".join(found.notes)
             assert len(examples_of(path, use="predict")) == 3
 
-    @pytest.mark.parametrize("values", [["accept", "reject", "perhaps"], ["accept", "accept"], ["reject", ""]])
+    @pytest.mark.parametrize("values", [["accept", "reject", "perhaps"], ["accept", "accept"], ["reject", "done"]])
     def test_other_columns_of_that_name_say_nothing(self, tmp_path: Path, values: list[str]) -> None:
         path = jsonl(tmp_path / "a.jsonl", *({"text": "a", "label": "x", "answer": one} for one in values))
         assert len(examples_of(path)) == len(values)
@@ -355,6 +357,162 @@ class TestFastText:
         path = tmp_path_factory.mktemp("f") / "a.txt"
         path.write_text("".join(f"__label__{label} {text}\n" for label, text in rows))
         assert [(e.label, e.text) for e in examples_of(path)] == rows
+
+
+def studio(text: str, *results: dict[str, Any]) -> dict[str, Any]:
+    """A task of Label Studio with one annotation."""
+    return {"id": 1, "data": {"text": text}, "annotations": [{"was_cancelled": False, "result": list(results)}]}
+
+
+def of(control: str, **value: Any) -> dict[str, Any]:
+    return {"from_name": control, "to_name": "text", "value": value}
+
+
+class TestLabelStudio:
+    ADA = of("label", start=0, end=3, text="Ada", labels=["PER"])
+
+    @pytest.mark.parametrize("minimal", [False, True])
+    def test_each_task_reads_the_control_of_its_kind(self, tmp_path: Path, minimal: bool) -> None:
+        rows = [studio("Ada", self.ADA, of("mood", choices=["good"])), studio("b", of("mood", choices=["bad"]))]
+        meta = {"annotator": 1, "annotation_id": 2, "lead_time": 1.5}
+        spans = [[self.ADA["value"]], []]
+        least = [
+            {"text": text, "id": n, "label": spans[n], "mood": mood, **meta}
+            for n, (text, mood) in enumerate([("Ada", "good"), ("b", "bad")])
+        ]
+        path = jsonl(tmp_path / "a.json", *(least if minimal else rows))
+        assert surfaces(tagged_of(path).examples) == [[("Ada", "PER")], []]
+        assert [e.label for e in examples_of(path)] == ["good", "bad"]
+        assert [e.label_set for e in examples_of(path, "labels")] == [("good",), ("bad",)]
+
+    def test_a_choice_for_a_region_is_no_label_of_the_text(self, tmp_path: Path) -> None:
+        region = of("state", start=0, end=3, text="Ada", choices=["alive"])
+        path = jsonl(tmp_path / "a.json", studio("Ada met Bob", self.ADA, region))
+        assert surfaces(tagged_of(path).examples) == [[("Ada", "PER")]]
+        assert surfaces(tagged_of(path, label_column="state").examples) == [[("Ada", "alive")]]
+        with refused(path, "'state'", "--task tag"):
+            examples_of(path, label_column="state")
+
+    def test_paths_of_a_taxonomy(self, tmp_path: Path) -> None:
+        paths = [[["Sci", "Maths"]], [["Art"]], [["Sci", "Maths"], ["Art"]]]
+        path = jsonl(tmp_path / "a.json", *(studio("t", of("topic", taxonomy=one)) for one in paths))
+        assert [e.label_set for e in examples_of(path, "labels")] == [("Sci/Maths",), ("Art",), ("Art", "Sci/Maths")]
+
+    @pytest.mark.parametrize("in_order", [True, False])
+    def test_csv(self, tmp_path: Path, in_order: bool) -> None:
+        text = "😀Ada 😀Bob"
+        spans = [{"start": 2, "end": 5, "text": "Ada", "labels": ["PER"]}]
+        spans += [{"start": 8, "end": 11, "text": "Bob", "labels": ["PER"]}]
+        rows = [
+            {"text": text, "id": 1, "ner": json.dumps(spans), "annotator": 1, "annotation_id": 1, "lead_time": 2.5},
+            {"text": "nobody", "id": 2, "ner": "", "annotator": 1, "annotation_id": 2, "lead_time": 2.5},
+        ]
+        path = tmp_path / "a.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*rows[0]] if in_order else sorted(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        assert surfaces(tagged_of(path).examples) == [[("Ada", "PER"), ("Bob", "PER")], []]
+
+    def test_choices_in_csv(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        cells = ["x", '"{""choices"": [""x"", ""y""]}"', "y"]
+        lines = [f"[{n}] film,{n},{one},1,{n},2.5" for n, one in enumerate(cells)]
+        path.write_text("\n".join(["text,id,mood,annotator,annotation_id,lead_time", *lines]))
+        found = examples_of(path, "labels")
+        assert [(e.text, e.label_set) for e in found] == [
+            ("[0] film", ("x",)),
+            ("[1] film", ("x", "y")),
+            ("[2] film", ("y",)),
+        ]
+
+    @pytest.mark.parametrize("more", [{}, {"id": 3}, {"annotations": []}])
+    def test_tasks_with_predictions_alone(self, tmp_path: Path, more: dict[str, Any]) -> None:
+        row = {"data": {"text": "Ada"}, "predictions": [{"result": [self.ADA]}], **more}
+        path = jsonl(tmp_path / "a.json", row)
+        with refused(path, "predictions"):
+            tagged_of(path)
+        assert [e.text for e in examples_of(path, use="predict")] == ["Ada"]
+
+
+@pytest.mark.parametrize("header", ["id,text,label", "text,id,label,annotator,annotation_id,lead_time", "文本,标签"])
+def test_a_table_of_texts_has_no_spans(tmp_path: Path, header: str) -> None:
+    path, width = tmp_path / "a.csv", header.count(",") + 1
+    path.write_text(header + "\n" + ",".join(["a"] * width) + "\n" + ",".join(["b c"] * width), encoding="utf-8")
+    with refused(f"{path}, line 2", "not a list of spans", "--task classify", "--token-column NAME"):
+        tagged_of(path)
+
+
+class TestCmeee:
+    @pytest.mark.parametrize("surface", [True, False])
+    def test_ends_are_inclusive_where_the_text_beside_shows_it(self, tmp_path: Path, surface: bool) -> None:
+        def entity(text: str, at: int) -> dict[str, Any]:
+            one = {"start_idx": at, "end_idx": at + len(text) - 1, "type": "sym"}
+            return one | ({"entity": text} if surface else {})
+
+        rows = [
+            {"text": "呼吸肌麻痹和中枢", "entities": [entity("呼吸肌麻痹", 0), entity("呼吸肌", 0), entity("中枢", 6)]},
+            {"text": "咳", "entities": [entity("咳", 0)]},
+            {"text": "无", "entities": []},
+        ]
+        path = jsonl(tmp_path / "a.json", *rows)
+        if surface:
+            found = surfaces(tagged_of(path, nested=True).examples)
+            assert [{text for text, _ in one} for one in found] == [{"呼吸肌麻痹", "呼吸肌", "中枢"}, {"咳"}, set()]
+        else:
+            with refused(f"{path}, line 1", "end_idx"):
+                tagged_of(path, nested=True)
+
+
+class TestDataturks:
+    def test_ends_are_inclusive(self, tmp_path: Path) -> None:
+        def region(text: str, at: int, *labels: str) -> dict[str, Any]:
+            return {"label": list(labels), "points": [{"start": at, "end": at + len(text) - 1, "text": text}]}
+
+        rows = [
+            {
+                "content": "Ada met Bob",
+                "annotation": [region("Ada", 0, "PER"), region("Bob", 8, "PER")],
+                "extras": None,
+            },
+            {"content": "nobody", "annotation": None},
+            {"content": "in 北京", "annotation": [region("北京", 3, "LOC"), region("in", 0)]},
+        ]
+        found = tagged_of(jsonl(tmp_path / "a.json", *rows))
+        assert surfaces(found.examples) == [[("Ada", "PER"), ("Bob", "PER")], [], [("北京", "LOC")]]
+        assert "Dataturks" in " ".join(found.notes)
+
+
+class TestSpansBesideTokens:
+    def test_spans_of_characters(self, tmp_path: Path) -> None:
+        rows = [
+            {"text": "Ada met Bob.", "tokens": ["Ada", "met", "Bob", "."], "annotation": [["PER", 8, 11]]},
+            {"text": "Ada", "tokens": ["Ada"], "annotation": [["PER", 0, 3]]},
+        ]
+        path = jsonl(tmp_path / "a.json", *(row | {"prediction": None, "status": "Validated"} for row in rows))
+        assert surfaces(tagged_of(path).examples) == [[("Bob", "PER")], [("Ada", "PER")]]
+        plain = jsonl(
+            tmp_path / "b.jsonl", {"text": "I met Bob", "tokens": ["I", "met", "Bob"], "spans": [[6, 9, "P"]]}
+        )
+        assert surfaces(tagged_of(plain).examples) == [[("Bob", "P")]]
+
+    @pytest.mark.parametrize("key", ["entities", "ner", "spans"])
+    def test_spans_of_tokens_are_never_read_as_characters(self, tmp_path: Path, key: str) -> None:
+        row = {"text": "Ada met Bob", "tokens": ["Ada", "met", "Bob"], key: [{"start": 2, "end": 3, "type": "PER"}]}
+        with refused(path := jsonl(tmp_path / "a.jsonl", row), "counted in tokens"):
+            tagged_of(path)
+
+
+@pytest.mark.parametrize("name", ["a.conll", "a.txt"])
+def test_places_of_characters_in_words(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("有0\tO\n张0\tB-PER.NAM\n三1\tI-PER.NAM\n\n10\tO\n月1\tO\n去0\tO\n\n", encoding="utf-8")
+    found = tagged_of(path)
+    assert [e.text for e in found.examples] == ["有张三", "1 月去"] and "有0" in " ".join(found.notes)
+    assert surfaces(found.examples)[0] == [("张三", "PER.NAM")]
+    for other in ("有0\tO\n张1\tO\n\n三1\tO\n", "有0\tO\n张\tO\n", "A0\tO\nB1\tO\n"):
+        path.write_text(other, encoding="utf-8")
+        assert "0" in tagged_of(path).examples[0].text
 
 
 def test_a_tagger_learns_from_cluener(pretrained: Path, tmp_path: Path) -> None:

@@ -330,7 +330,7 @@ def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> No
         ('{"text": "ab", "spans": [[0, 1]]}', ["'spans'", "[0, 1]"]),
         ('{"text": "ab", "spans": [[0, true, "x"]]}', ["'spans'", '[0, true, "x"]']),
         ('{"text": "ab", "spans": [[0, 1, ""]]}', ["'spans'", '[0, 1, ""]']),
-        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', ["'spans'", '[0, null, "x"]']),
+        ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', ["'spans'", '{"start": 0, "label": "x"}']),
         ('{"text": "ab", "spans": "x"}', ["'spans'", "list"]),
         ('{"text": "ab"}', ['"spans"']),
         ('{"text": " ", "spans": []}', ["'text'", "empty"]),

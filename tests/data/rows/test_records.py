@@ -290,6 +290,13 @@ class TestTokens:
             assert (one.text, one.spans, one.tokens) == (other.text, other.spans, other.tokens)
         assert (lists.scheme, labels_of(lists)) == (conll.scheme, labels_of(conll))
 
+    @pytest.mark.parametrize("blank", [" ", "\u00a0", "\u3000"])
+    def test_blanks_of_a_text_cut_into_characters_are_tokens(self, tmp_path: Path, blank: str) -> None:
+        row = {"tokens": ["张", blank, "三", "在"], "tags": ["B-PER", "I-PER", "I-PER", "O"]}
+        (example,) = tagged_of(write(tmp_path, "a.jsonl", json.dumps(row))).examples
+        assert (example.text, example.tokens) == (f"张{blank}三在", ((0, 1), (1, 2), (2, 3), (3, 4)))
+        assert [(one.start, one.end) for one in example.spans or ()] == [(0, 3)]
+
     def test_columns_may_be_named(self, tmp_path: Path) -> None:
         row = {"form": ["a", "b"], "tags": ["O", "B-X"], "pos": ["N", "V"]}
         path = write(tmp_path, "a.jsonl", json.dumps(row))
@@ -302,7 +309,7 @@ class TestTokens:
         ("row", "names"),
         [
             ({"tokens": ["a", "b"], "tags": ["O"]}, ["2 tokens", "1 tags", "column 'tags'"]),
-            ({"tokens": ["a", " "], "tags": ["O", "O"]}, ["'tokens'", '["a", " "]']),
+            ({"tokens": ["a", ""], "tags": ["O", "O"]}, ['["a", ""]']),
             ({"tokens": ["a"], "tags": [""]}, ["column 'tags'", '[""]']),
             ({"tokens": ["a"]}, ["1 tokens", "no tags", "column 'tags'"]),
         ],

@@ -120,11 +120,16 @@ class Records:
         raise UserError(
             "{file}: no column is named like a {role}",
             self.source,
-            usual[0],
+            role if role == "tag" else usual[0],
             given=", ".join((role == "label" and self.annotated) or self.names),
             allowed=", ".join(usual),
             hint=[hint, option(f"{role}_column", "NAME"), "a file without a header needs one, such as text,label"],
         )
+
+    def holds_spans(self, name: str) -> bool:
+        """Whether a column holds lists of lists or objects, such as spans."""
+        lists = (row[name] for _, row in self.rows if isinstance(row.get(name), list))
+        return any(isinstance(one, list | dict) for values in lists for one in values)
 
     def texts(self) -> tuple[str, str | None]:
         """The columns of the text and, where there is one, of the second text."""
@@ -140,8 +145,9 @@ class Records:
         """The column of the labels or spans."""
         label = self.named("label")
         if label is None and self.annotated:
-            others = {*self.names} - {*self.annotated} | {*other_than}
-            return self.annotated[0] if len(self.annotated) == 1 else self.usual(usual, others)
+            fitting = [one for one in self.annotated if self.holds_spans(one) == (usual == SPANS)] or self.annotated
+            others = {*self.names} - {*fitting} | {*other_than}
+            return fitting[0] if len(fitting) == 1 else self.usual(usual, others)
         return label or self.usual(usual, other_than)
 
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:

@@ -22,8 +22,13 @@ from unmask.messages import Message, join, message
 
 Bounds = tuple[int, int]
 
-KEYS = (("start", "start_offset"), ("stop", "end", "end_offset"), ("label", "type", "tag"))  # of a span
-MARKED = ("text", "surface", "mention", "word", "token_text", "value")  # of the text beside a span
+KEYS = (  # of a span
+    ("start", "start_offset", "start_idx"),
+    ("stop", "end", "end_offset", "end_idx"),
+    ("label", "type", "tag", "entity_group"),
+)
+MARKED = ("text", "surface", "mention", "word", "token_text", "value", "entity")  # of the text beside a span
+LAST = "end_idx"  # of spans that are read only with their text beside them: whether the end is included, differs
 ROW_KEY = "span_offsets"  # of a row that says itself how its offsets are counted
 NAMES: Mapping[SpanOffsets, str] = {
     "characters": "characters",
@@ -79,7 +84,7 @@ def file_span(value: Any) -> FileSpan | None:
         return None
     texts = value if isinstance(value, dict) else {}
     key = next((key for key in MARKED if isinstance(texts.get(key), str) and texts[key].strip()), None)
-    return FileSpan(start, end, label.strip(), key and texts[key], key)
+    return None if key is None and LAST in texts else FileSpan(start, end, label.strip(), key and texts[key], key)
 
 
 def boundaries(text: str, unit: Unit) -> Sequence[int]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from unmask.advice import advise, option, to_change
 from unmask.data.rows import schemes
 from unmask.data.rows.cells.missing import are_numbers, plain, without_missing
-from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
+from unmask.data.rows.columns import SPANS, TAGS, TEXTS, TOKENS, Records, excerpt, note_columns, text_in, text_or_none
 from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
 from unmask.data.rows.offsets import (
     CHARACTERS,
@@ -26,7 +26,6 @@ from unmask.data.rows.offsets import (
     OffsetReader,
     file_span,
     marked_spans,
-    span_fields,
     to_characters,
 )
 from unmask.data.rows.schemes import SchemeName
@@ -44,10 +43,12 @@ _PUNCTUATION = (
     "\uff3b-\uff3d\uff3f\uff5b\uff5d\uff5f-\uff65"
 )
 _ALONE = re.compile(f"[{IDEOGRAPHS}{_PUNCTUATION}]")
+_PLACED = re.compile(r"\S+[0-9]")
 
 
 def token_columns(records: Records) -> tuple[str, str | None] | None:
-    """The columns of the tokens and the tags; None where the first row has no list of texts for tokens."""
+    """The columns of the tokens and the tags; None where the first row has no list of texts for tokens, and where spans
+    of a text stand beside these in place of tags."""
     if "lines" in records.rows[0][1]:  # of CoNLL
         return "tokens", "tags"
     token = records.options.token_column
@@ -56,7 +57,13 @@ def token_columns(records: Records) -> tuple[str, str | None] | None:
     if token is None or _texts(records.rows[0][1].get(token)) is None:
         return None
     lists = {name for _, row in records.rows for name, value in row.items() if isinstance(value, list)}
-    return token, records.named("tag") or records.usual(TAGS, set(records.names) - lists)
+    tag = records.named("tag") or records.usual(TAGS, set(records.names) - lists)
+    if (tag is None or records.holds_spans(tag)) and records.usual(TEXTS) is not None:
+        names = [*records.annotated, *SPANS]
+        both = ((len(row.get(token) or ()), map(file_span, _listed(_values(row, names)))) for _, row in records.rows)
+        if any(span is not None and span.end > count for count, spans in both for span in spans):  # not in tokens
+            return None
+    return token, tag
 
 
 def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[list[Example], SchemeName | None]:
@@ -69,13 +76,15 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
     if "lines" not in rows[0][1]:  # else they come from CoNLL
         token, tag = token_columns(records) or ("", None)
         if tag is None and labelled:
-            records.missing("tag", TAGS)
+            in_tokens = "spans counted in tokens are not read: write a tag for each token"
+            records.missing("tag", TAGS, in_tokens if any(map(records.holds_spans, records.names)) else None)
         tag = tag if labelled else None
         rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
         note_columns(log, records.source, token=token, tag=tag)
         if labelled:
             records.note_unused(log, (token, tag))
         records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
+    rows = _without_places(records.source, rows, log)
     if labelled:
         records = without_missing(replace(records, rows=rows), lambda row: {*map(plain, row[1]["tags"])}, "tags", log)
         rows = records.rows
@@ -88,6 +97,18 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
     return [_example(records.source, line, row, None) for line, row in rows], None
 
 
+def _without_places(source: str, rows: list[Row], log: ReadLog) -> list[Row]:
+    """The rows without the digits that Weibo NER has behind each character, its place in a word."""
+    tokens = [token for _, row in rows for token in row["tokens"]]
+    chinese = sum(_ALONE.match(token) is not None for token in tokens)
+    starts = all(row["tokens"][0][-1] == "0" for _, row in rows)
+    if not (starts and 2 * chinese > len(tokens) > 1 and all(map(_PLACED.fullmatch, tokens))):
+        return rows
+    text = "{source}: the digit behind each character, its place in a word, is not read (the first: {first})"
+    log.note(text, source, tokens[0])
+    return [(line, {**row, "tokens": [token[:-1] for token in row["tokens"]]}) for line, row in rows]
+
+
 def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
 
@@ -96,16 +117,17 @@ def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where
     """A row with lists as one of CoNLL."""
     tokens = _texts(row.get(token))
     tags: Any = [] if tag is None else row.get(tag)
-    if tokens is None or not all(one.strip() for one in tokens):
-        given = excerpt(row.get(token))
-        raise UserError(f"{where}: {token!r} is not a list of tokens", given=given, allowed='["a", "b"]')
+    if tokens is None or not all(tokens):
+        what = f"{where}: {token!r} is not a list of tokens" if tokens is None else f"{where}: a token is empty"
+        raise UserError(what, given=excerpt(row.get(token)), allowed='["a", "b"]')
     if tag is not None and (not isinstance(tags, list) or len(tags) != len(tokens)):
         count = len(tags) if isinstance(tags, list) else "no"
         what = f"{where} has {len(tokens):,} tokens, but {count} tags"
         raise UserError(what, given=f"column {tag!r}", allowed="one each")
     if any(one in (None, "") for one in tags):
         raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(tags)}")
-    tokens, tags = [one.strip() for one in tokens], [str(one).strip() for one in tags]
+    # of a text that was cut into characters, blanks are tokens
+    tokens, tags = [one.strip() or one for one in tokens], [str(one).strip() for one in tags]
     return line, {"id": text_or_none(row.get("id")), "tokens": tokens, "tags": tags, "lines": [line] * len(tokens)}
 
 
@@ -255,6 +277,10 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
     return examples
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _values(row: dict[str, Any], keys: Sequence[str]) -> Any:
     """What a row has under the first of the keys that it has."""
     return next((row[key] for key in keys if row.get(key) is not None), None)
@@ -266,16 +292,24 @@ def _spans(
     """The spans of a row without white space at their ends; those that hold nothing else are empty."""
     values = _values(row, keys)
     if values is None:
-        raise UserError(f"{where} has no spans", given=", ".join(row), allowed=f'"spans": {FORMS}')
+        fitting = (name for name, some in row.items() if isinstance(some, list) and some and all(map(file_span, some)))
+        hint = [option("label_column", name) for name in fitting]
+        raise UserError(f"{where} has no spans", given=", ".join(row), allowed=f'"spans": {FORMS}', hint=hint)
     key = next(key for key in keys if row.get(key) is not None)
     if not isinstance(values, list):
-        raise UserError(f"{where}: {key!r} is not a list of spans", given=excerpt(values), allowed=FORMS)
+        columns = option("token_column", "NAME"), option("tag_column", "NAME")
+        hint = [
+            advise("labels of whole texts: {option}", option("task", "classify")),
+            advise("a token in each row: {token} and {tag}", *columns),
+        ]
+        what = f"{where}: {key!r} is not a list of spans"
+        raise UserError(what, given=excerpt(values), allowed=FORMS, hint=hint if isinstance(values, str) else None)
     result = []
     where = f"{where}: {key!r}"
     for value in values:
         if (span := file_span(value)) is None:
             what = f"{where} contains something that is not a span"
-            raise UserError(what, given=excerpt(span_fields(value)), allowed=FORMS)
+            raise UserError(what, given=excerpt(value), allowed=FORMS)
         start, end = place(span, where)
         inner = text[start:end]
         start += len(inner) - len(inner.lstrip())

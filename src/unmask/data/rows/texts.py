@@ -141,9 +141,11 @@ def _label(value: Any, where: str, column: str, several: bool = False) -> str | 
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, list | dict):
+        nested = isinstance(value, dict) or any(isinstance(one, list | dict) for one in value)
+        many = None if several or nested else option("task", "multilabel")
         hint = [
-            None if several else advise("where a row may have several labels: {option}", option("task", "multilabel")),
-            advise("spans of the text: {option}", option("task", "tag")),
+            advise("where a row may have several labels: {option}", many),
+            advise("spans of the text: {option}", option("task", "tag")) if nested else None,
             "of an object, write the names of its labels, such as a|b" if isinstance(value, dict) else None,
         ]
         raise UserError(f"{where}: {column!r} is not one label", given=excerpt(value), hint=hint)

@@ -33,8 +33,8 @@ def without_rejected(records: Records, log: ReadLog, used: Sequence[str | None])
     for column, (bad, good) in MARKS.items():
         if column in used or column not in records.names:
             continue
-        values = [str(row.get(column)).lower() for _, row in rows]
-        if bad.isdisjoint(values) or not bad | good >= set(values):
+        values = ["" if row.get(column) is None else str(row[column]).strip().lower() for _, row in rows]
+        if bad.isdisjoint(values) or not bad | good | {""} >= set(values):
             continue
         accepted = [row for row, value in zip(rows, values, strict=True) if value not in bad]
         if not accepted:

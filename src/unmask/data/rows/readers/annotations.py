@@ -5,6 +5,7 @@ Argilla: `{"fields": {"text"}, "responses": {"mood": [{"value", "status"}]}}`, f
     `mood.responses.status`, and before 2.0 `{"text" | "inputs", "annotation", "prediction", "status"}`.
 CLUENER: `{"text", "label": {"name": {"叶老桂": [[9, 11]]}}}`, where the end is the last character of the surface.
 doccano, before 1.0: `{"text", "annotations": [{"label": 2, "start_offset": 0, "end_offset": 4}]}`.
+Dataturks: `{"content", "annotation": [{"label": ["PER"], "points": [{"start", "end", "text"}]}]}`, its ends inclusive.
 spaCy: `{"text", "entities": [[0, 4, "PER"]], "cats": {"sport": 1.0}}` (`tables.py` makes it of `["text", {...}]`).
 """
 
@@ -189,6 +190,21 @@ def _from_doccano(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Conv
     return records, ("annotations",)
 
 
+def _is_dataturks(rows: Rows) -> bool:
+    found = [one for _, row in rows for one in row.get("annotation") or () if isinstance(row["annotation"], list)]
+    return bool(found) and all(isinstance(one, dict) and "points" in one for one in found)
+
+
+def _from_dataturks(source: str, rows: Rows, labelled: bool, log: ReadLog) -> Converted:
+    """The text beside each span shows that its end is included. A span has every one of its labels."""
+
+    def spans(row: Mapping[str, Any]) -> list[Any]:
+        regions = [one for one in row.get("annotation") or () if one.get("label")]
+        return [{**at, "label": label} for one in regions for at in one["points"] or () for label in one["label"]]
+
+    return [(line, row | {"annotation": spans(row)}) for line, row in rows], ("annotation",)
+
+
 def _is_spacy(rows: Rows) -> bool:
     """A category has a number from 0 to 1 or a truth value."""
     cats = [row["cats"] for _, row in rows if row.get("cats")]
@@ -215,5 +231,6 @@ CONVENTIONS = (
     Convention("an export of Argilla", _is_argilla, _from_argilla),
     Convention("the form of CLUENER", lambda rows: bool(_surface_columns(rows)), _from_cluener),
     Convention("annotations beside texts, as doccano had them", _is_doccano, _from_doccano),
+    Convention("an export of Dataturks", _is_dataturks, _from_dataturks),
     Convention("training data of spaCy", _is_spacy, _from_spacy),
 )

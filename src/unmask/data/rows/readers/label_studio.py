@@ -1,30 +1,33 @@
-"""Exports of Label Studio (JSON and JSON-MIN) as plain records: the data of a task, and its annotation.
+"""Exports of Label Studio (JSON, JSON-MIN and CSV) as plain records: the data of a task, and its annotation.
 
 JSON: `{"id", "data": {...}, "annotations": [{"was_cancelled", "result": [{"from_name", "type", "value"}]}]}`, in
 versions before 1.0 `completions`. JSON-MIN has the data and the results of one annotation in one object:
-`{"text", "id", "sentiment": "good", "ner": [{"start", "end", "labels"}], "annotator", ...}`.
+`{"text", "id", "sentiment": "good", "ner": [{"start", "end", "labels"}], "annotator", ...}`; CSV has the same columns.
 The results of each control (its `from_name`) become a column: a list of labels, or of spans.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unmask.data.rows.cells.lists import parse_cell
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
-ONE_VALUE = ("choices", "rating", "number")  # types of results that label a whole text
+ONE_VALUE = ("choices", "rating", "number", "taxonomy")  # types of results that label a whole text
+
+TASK = {"id", "data", "meta", "predictions"}  # keys of a task that nobody has annotated
 
 
 def is_export(record: Mapping[str, Any]) -> bool:
-    """Whether a record is a task of one of the two exports."""
+    """Whether a record is a task of one of the exports, or one to import."""
     return _annotations(record) is not None or _is_minimal(record)
 
 
 def _annotations(record: Mapping[str, Any]) -> list[Any] | None:
-    found = record.get("annotations", record.get("completions"))
+    found = record.get("annotations", record.get("completions", [] if record.keys() <= TASK else None))
     is_task = isinstance(found, list) and isinstance(record.get("data"), dict)
-    return [one for one in found or () if isinstance(one, dict)] if is_task else None
+    return [one for one in found if isinstance(one, dict)] if is_task else None
 
 
 def _is_minimal(record: Mapping[str, Any]) -> bool:
@@ -61,6 +64,8 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
             data = task["data"] | ({} if identity is None else {"id": identity})
             results = {}
             for result in (valid[0].get("result") or ()) if valid else ():
+                if not isinstance(result, dict):
+                    raise UserError(f"{where}: a result is no object", given=str(result)[:70])
                 value, name = result.get("value") or {}, result.get("from_name")
                 if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
                     results.setdefault(name, []).extend(_labels(value, where))
@@ -73,11 +78,15 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         log.note("{source}: {bare:,} tasks without annotations skipped", source, bare)
     if labelled:
         if not records:
-            raise UserError(f"{source} contains no annotated task", hint="export tasks that somebody has annotated")
+            given = (
+                "predictions of a model, which are not read" if any(row.get("predictions") for _, row in rows) else None
+            )
+            hint = "export tasks that somebody has annotated"
+            raise UserError(f"{source} contains no annotated task", given=given, hint=hint)
         # where nobody found a span, the control says nothing: that is an empty list, as the other tasks show
         lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
         for _, record in records:
-            record.update({name: [] for name in lists if record.get(name) is None})
+            record.update({name: [] for name in lists if record.get(name) in (None, "")})
     return records, tuple(names)
 
 
@@ -85,26 +94,32 @@ def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[s
     """The data and the results of one annotation; the results stand between the id of the task and the annotator."""
     found = {}
     for key, value in row.items():
-        values = [value] if isinstance(value, dict) else value
+        value = (parse_cell(value) or value) if isinstance(value, str) else value  # in the export CSV
+        parsed = parse_cell(value) if isinstance(value, str) else value  # of the export CSV
+        values = [parsed] if isinstance(parsed, dict) else parsed
         if isinstance(values, list) and values and all(isinstance(one, dict) and _type_of(one) for one in values):
             value = [label for one in values for label in _labels(one, where)]
         found[key] = value
     keys = list(row)
     names = keys[keys.index("id") + 1 : keys.index("annotator")] if {"id", "annotator"} <= set(keys) else []
+    names = names or [key for key in keys if found[key] is not row[key]]  # old CSV has its columns sorted
     return found, {name: found[name] for name in names}
 
 
 def _type_of(value: Mapping[str, Any]) -> str | None:
-    """The type of a result: one that labels a whole text, or a span of it."""
-    return next((key for key in value if key in ONE_VALUE or (key.endswith("labels") and "start" in value)), None)
+    """The type of a result: one that labels a whole text, or a span of it (by a choice for this region, too)."""
+    if "start" in value:
+        return next((key for key in value if key.endswith("labels") or key == "choices"), None)
+    return next((key for key in value if key in ONE_VALUE), None)
 
 
 def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
     """The labels of a result, or its spans."""
     kind = _type_of(value) or ""
     labels = value[kind]
-    if kind in ONE_VALUE:
-        return labels if isinstance(labels, list) else [labels]
+    if "start" not in value:
+        labels = labels if isinstance(labels, list) else [labels]
+        return ["/".join(map(str, one)) if isinstance(one, list) else one for one in labels]  # paths of a taxonomy
     if not isinstance(labels, list) or type(value["start"]) is not int:
         raise UserError(
             f"{where}: a span is not given in characters of the text",

@@ -18,7 +18,7 @@ from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
 from unmask.data.rows.questions import flat_questions, is_nested, read_squad
-from unmask.data.rows.readers import annotations
+from unmask.data.rows.readers import annotations, label_studio
 from unmask.data.rows.readers.brat import SUFFIX, is_brat, read_brat
 from unmask.data.rows.readers.conll import ConllReader, is_conll
 from unmask.data.rows.readers.fasttext import fasttext_rows, is_fasttext
@@ -43,7 +43,8 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "tokens or texts", "questions"]
-_LIST = re.compile(r"""[,;\t"] *(?:[\[({]\s*['"\d\[({\]]|array\()""")  # a field that holds a list as text
+# a field that holds a list as text
+_LIST = re.compile(r"""(?:^|[,;\t"]) *(?:[\[({]\s*['"\d\[({\]]|array\()""", re.MULTILINE)
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
 _TEXT = r'\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{'  # as spaCy has it: ["text", {"entities": [...]}]
 _SPACY = re.compile(_TEXT), re.compile(rf"\[\s*{_TEXT}")  # one a line, and in an array
@@ -83,8 +84,9 @@ def read_records(
     annotated: tuple[str, ...] = ()
     if rows and form == "questions" and is_nested(rows):
         rows, places = flat_questions(name, rows, log)
-    elif rows and format in (None, "json", "jsonl", "label-studio"):
+    elif rows and format in (None, "json", "jsonl", "label-studio", "parquet", "csv", "tsv"):
         known = annotations.LABEL_STUDIO if format == "label-studio" else annotations.detect(rows)
+        known = None if format in ("csv", "tsv") and known != annotations.LABEL_STUDIO else known
         if known is not None:
             log.note("{name}: {format}, {rows:,} entries", name, message(known.title), len(rows))
             rows, names = known.convert(name, rows, labelled, log)
@@ -176,6 +178,9 @@ def detect_format(
         if form == "tokens" and named in ("txt", "tsv", "csv"):
             named = None  # CoNLL files have these names, too
         found = _by_content(file, named, options, form)
+        if found is None and form == "tokens" and inner_suffix(file.path) == ".csv":
+            lines = file.first_lines(options.encoding)
+            found = "csv" if "," in "".join(lines[:1]) and _names_texts(lines) else None
         if found is None and form == "tokens or texts" and named in (None, "txt", "csv", "tsv"):
             lines = file.first_lines(options.encoding)
             found = "conll" if not _names_texts(lines) and is_conll(lines, labels) else None
@@ -213,10 +218,10 @@ def _by_content(file: TextFile, named: Format | None, options: ReadOptions, form
         return None
     text = file.opening(options.encoding)
     header, _, rest = text.partition("\n")
-    if form == "tokens" and _LIST.search("," + rest.partition("\n")[0]):
+    if form == "tokens" and _LIST.search(rest):
         names = {name.strip('" \r').lower() for name in re.split("[,;\t]", header)}
         texts, lists = {*columns.TOKENS, *columns.TEXTS}, {*columns.TAGS, *columns.SPANS}
-        if names & texts and names & lists:
+        if (names & texts and names & lists) or label_studio.is_export(dict.fromkeys(names)):
             return "tsv" if "\t" in header else "csv"
     if _ARRAY.match(text) or _SPACY[1].match(text):
         return "json"
