@@ -97,7 +97,7 @@ def test_commands_and_lines(
     assert [e.label for e in examples_of(Path("split.parquet"))] == ["neg", "pos"]
     for name, expected in {
         "words.conll": [[("Ada", "PER")], [("Rome", "LOC")]],
-        "uer-ner.jsonl": [[("北京", "LOC")], [("王明", "PER")]],
+        "uer-ner.tsv": [[("北京", "LOC")], [("王明", "PER")]],
     }.items():
         found = tagged_of(Path(name)).examples
         assert [[(e.text[s.start : s.end], s.label) for s in e.spans or ()] for e in found] == expected

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from unmask.config import changed
 from unmask.data.rows.cells.lists import with_lists
 from unmask.data.rows.cells.missing import for_labels
+from unmask.data.rows.cells.sentences import with_sentences
 from unmask.data.rows.columns import SPANS, TAGS, TOKENS
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
@@ -93,6 +94,7 @@ def read_rows(
         named = (options.token_column, options.tag_column, options.label_column)
         for name in dict.fromkeys((*TOKENS, *TAGS, *SPANS, *filter(None, named))):
             records = with_lists(records, name, log, strict=False)
+        records = with_sentences(records, log) if labelled else records
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif tagged and token_columns(records) is not None:

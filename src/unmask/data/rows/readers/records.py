@@ -15,6 +15,7 @@ from unmask.advice import advise, option, to_change
 from unmask.config import changed
 from unmask.data import foreign
 from unmask.data.rows import columns
+from unmask.data.rows.cells.sentences import holds_sentences
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
 from unmask.data.rows.questions import flat_questions, is_nested, read_squad
@@ -172,6 +173,10 @@ def detect_format(
         texts = columns.TEXTS if form == "tokens or texts" else ()
         if is_token_table(file.first_lines(options.encoding), options, tsv, texts):
             return "token-table"
+    if found == "auto" and form == "tokens" and named in (None, "txt", "csv", "tsv"):
+        lines = file.first_lines(options.encoding)
+        if holds_sentences(lines, named == "tsv"):
+            return "tsv" if likely_delimiter(lines, named == "tsv") == "\t" else "csv"
     if found == "auto":
         if form == "questions" and named == "json" and not opening.startswith("[") and not _is_lines(opening):
             return "squad"
