@@ -393,6 +393,12 @@ class TestLabelStudio:
         with refused(path, "'state'", "--task tag"):
             examples_of(path, label_column="state")
 
+    def test_regions_without_a_label_are_counted(self, tmp_path: Path) -> None:
+        rows = [{"labels": []}, {}, {"labels": ["PER"]}]
+        regions = [of("label", start=0, end=3, text="Ada", **row) | {"type": "labels"} for row in rows]
+        found = tagged_of(jsonl(tmp_path / "a.json", studio("Ada", *regions)))
+        assert surfaces(found.examples) == [[("Ada", "PER")]] and "2 regions without" in " ".join(found.notes)
+
     def test_paths_of_a_taxonomy(self, tmp_path: Path) -> None:
         paths = [[["Sci", "Maths"]], [["Art"]], [["Sci", "Maths"], ["Art"]]]
         path = jsonl(tmp_path / "a.json", *(studio("t", of("topic", taxonomy=one)) for one in paths))

@@ -41,7 +41,7 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
     one are left out, which is noted. Raises UserError for what is no task, naming the line, and where none is left.
     """
     records, names, seen = [], dict[str, None](), set[Any]()
-    more = bare = 0  # more annotations of tasks, and tasks without any
+    more = bare = unlabelled = 0  # more annotations of tasks, tasks without any, regions without a label
     minimal = _is_minimal(rows[0][1])
     for line, task in rows:
         where, identity = f"{source}, line {line:,}", task.get("id")
@@ -62,13 +62,8 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
                 bare += 1
                 continue
             data = task["data"] | ({} if identity is None else {"id": identity})
-            results = {}
-            for result in (valid[0].get("result") or ()) if valid else ():
-                if not isinstance(result, dict):
-                    raise UserError(f"{where}: a result is no object", given=str(result)[:70])
-                value, name = result.get("value") or {}, result.get("from_name")
-                if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
-                    results.setdefault(name, []).extend(_labels(value, where))
+            results, without = _results(valid[0] if valid else {}, where)
+            unlabelled += without
         names |= dict.fromkeys(results)
         records.append((line, data | results))
     if more:
@@ -76,6 +71,8 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         log.note(text, source, more)
     if bare:
         log.note("{source}: {bare:,} tasks without annotations skipped", source, bare)
+    if unlabelled:
+        log.note("{source}: {count:,} regions without a label skipped", source, unlabelled)
     if labelled:
         if not records:
             given = (
@@ -88,6 +85,21 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         for _, record in records:
             record.update({name: [] for name in lists if record.get(name) in (None, "")})
     return records, tuple(names)
+
+
+def _results(annotation: Mapping[str, Any], where: str) -> tuple[dict[str, list[Any]], int]:
+    """The labels or spans of each control, and how many regions have no label."""
+    results: dict[str, list[Any]] = {}
+    unlabelled = 0
+    for result in annotation.get("result") or ():
+        if not isinstance(result, dict):
+            raise UserError(f"{where}: a result is no object", given=str(result)[:70])
+        value, name = result.get("value") or {}, result.get("from_name")
+        labels = _labels(value, where) if _type_of(value) else []
+        unlabelled += not labels and str(result.get("type")).endswith("labels")
+        if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
+            results.setdefault(name, []).extend(labels)
+    return results, unlabelled
 
 
 def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
