@@ -105,6 +105,12 @@ def test_a_changed_network_is_not_run(copy: Path) -> None:
     assert load(copy, backend="openvino").predict(["river"])
 
 
+def test_a_folder_may_be_named_from_beside_it(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy.parent / "here").mkdir()
+    monkeypatch.chdir(copy.parent / "here")
+    assert load(Path("..") / copy.name, backend="onnx").predict(["river"])
+
+
 def test_one_that_computes_something_else_fails_and_is_not_chosen(copy: Path) -> None:
     """The recorded outputs of torch are made others: so no network agrees with them."""
     rows, outputs = verify.read_recorded(copy / RECORDED, per_token=False)

@@ -100,7 +100,7 @@ def check_sums(folder: Path, sums: Mapping[str, str]) -> None:
     """Raises UserError for a file of the folder that is missing, or has another checksum."""
     for name, digest in sums.items():
         path = folder / name
-        if ".." in path.parts or not path.is_file() or files.sha256(path) != digest:
+        if ".." in Path(name).parts or not path.is_file() or files.sha256(path) != digest:
             raise UserError(
                 f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again"
             )
