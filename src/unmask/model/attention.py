@@ -144,6 +144,13 @@ def visible_mask(length: int, attention_mask: Tensor | None, window: int | None,
 
 def _fused(qkv: QKV, visible: Tensor | None, dropout: float) -> Tensor:
     q, k, v = (x.transpose(1, 2) for x in qkv)
+    if torch.compiler.is_exporting():
+        # written out: the exporter adds to the fused kernel's formula what only rows that see nothing need
+        scores = (q * q.shape[-1] ** -0.5) @ qkv[1].permute(0, 2, 3, 1)
+        if visible is not None:
+            scores = scores + torch.where(visible, 0.0, torch.finfo(scores.dtype).min)
+        mixed: Tensor = scores.softmax(-1) @ v
+        return mixed.transpose(1, 2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
 
 
