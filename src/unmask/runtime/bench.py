@@ -30,7 +30,7 @@ LENGTHS = (16, 64, 128, 256, 512)  # tokens
 BATCH_SIZES = (1, 32)
 ROUNDS = 7
 PERCENTILES = {50: 1, 95: 20, 99: 100}  # by percentile, the calls without which it would only be the slowest of them
-WARMUP_SHARE = 0.25  # of the time, so that there is some for three rounds; workloads that would take more are left out
+WARMUP_SHARE = 0.15  # of the time: what is not warm by then is left out, so that there is time for some rounds
 
 
 class Worker:
@@ -210,17 +210,15 @@ def _measure(
 ) -> tuple[list[Cell], list[Mapping[str, Any]]]:
     """The cells that were measured, the cheapest workload first, and the workloads that there was no time for."""
     begun = time.monotonic()
-    sizes = [workload["tokens_per_text"] * workload["batch_size"] for workload in workloads]
-    order = sorted(range(len(workloads)), key=lambda number: sizes[number])
-    warm, per_token = 0, 0.0
+    order = sorted(range(len(workloads)), key=lambda n: workloads[n]["tokens_per_text"] * workloads[n]["batch_size"])
+    warm = 0
     progress.show("warming up")
     for number in order:  # engines plan for each new shape
-        now = time.monotonic()
-        if now - begun + per_token * sizes[number] > WARMUP_SHARE * seconds and warm:
+        if warm and time.monotonic() - begun > WARMUP_SHARE * seconds:
             break
         for worker in workers:
             progress.advance(sum(worker.ask(do="time", workload=number, seconds=0.0)["seconds"]))
-        warm, per_token = warm + 1, (time.monotonic() - now) / sizes[number]
+        warm += 1
     measured, left_out = order[:warm], [workloads[number] for number in order[warm:]]
     cells = {(number, worker): Cell(worker.choice, workloads[number]) for number in measured for worker in workers}
     end = begun + seconds
