@@ -9,9 +9,9 @@ from unmask.report.blocks import Block, Cell, Figure, Page, Section, Table
 from unmask.report.chart import COLOURS, Curve, Curves, thousands
 
 MILLI = 1000
-ENGINE_COLUMNS = ("backend", "precision", "threads", "loading", "peak memory")
+ENGINE_COLUMNS = ("backend", "runs in", "threads", "loading", "peak memory")
 SPEEDS = ("texts/s", "lowest", "highest", "tokens/s")
-CELL_COLUMNS = ("backend", "precision", "tokens", "batch", *SPEEDS, "p50, ms", "p95, ms", "p99, ms")
+CELL_COLUMNS = ("backend", "runs in", "tokens", "batch", *SPEEDS, "p50, ms", "p95, ms", "p99, ms")
 
 Measured = Mapping[str, Any]
 
