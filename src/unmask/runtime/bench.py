@@ -125,7 +125,7 @@ def list_choices(source: Path | str, backend: str, precision: str) -> tuple[list
         raise errors[0]
     order = list(PACKAGES)
     in_order = sorted(choices, key=lambda one: (order.index(one.backend), PRECISIONS.index(one.precision)))
-    return in_order, [error.message for error in errors]
+    return in_order, list(dict.fromkeys(error.message for error in errors))
 
 
 def bench(
