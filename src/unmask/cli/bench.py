@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from unmask.cli.common import options
 from unmask.cli.common.help import App
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
-from unmask.errors import UserError
+from unmask.errors import UserError, missing_extra
 from unmask.messages import translate
 
 LEAST = 1.0  # seconds
@@ -94,6 +95,8 @@ def predict(
     if output is not None:
         if output.suffix not in (".html", ".json"):
             raise UserError("--output cannot be used", given=output, allowed="a name that ends in .html or .json")
+        if output.suffix == ".html" and not find_spec("jinja2"):
+            raise missing_extra("jinja2", "report", "the report page")
         files.check_file(output)
     if data is not None and length:
         raise UserError("--length is for random texts", given=f"--data {data}", hint="leave one of them out")
