@@ -51,7 +51,9 @@ def by_name() -> pydantic.BeforeValidator:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
 def config(cls: type[T]) -> type[T]:
     """Make a frozen, keyword-only dataclass whose fields are checked when it is made."""
-    rules = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True)  # YAML reads a folder 2024 as a number
+    rules = pydantic.ConfigDict(
+        extra="forbid", coerce_numbers_to_str=True, defer_build=True
+    )  # YAML reads a folder 2024 as a number
     return _pydantic_dataclass(frozen=True, kw_only=True, config=rules)(cls)  # type: ignore[return-value]
 
 

@@ -51,6 +51,9 @@ COMMANDS = {
     "--label-columns --missing-labels --token-column --tag-column --scheme --span-offsets "
     "--on-error --input-format --encoding SETTINGS --json",
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
+    "bench predict": "MODEL --data --rows --length --batch-size --seconds --threads --text-column --pair-column "
+    "--token-column --on-error --input-format --encoding SETTINGS --allow-unused --backend --precision --output "
+    "--json",
 }
 
 

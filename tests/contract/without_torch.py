@@ -1,5 +1,7 @@
-"""Run with a command line of unmask where torch and transformers cannot be imported: `python without_torch.py ARGS`."""
+"""Run a command line of unmask where torch and transformers cannot be imported, and a connection is noted on stderr:
+`python without_torch.py ARGS`."""
 
+import socket
 import sys
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -14,7 +16,14 @@ class Refuse:
         return None
 
 
+def no_connection(*arguments: Any, **named: Any) -> Any:
+    """Also of a process that was forked: what it prints is all that is seen of it."""
+    print("a connection was opened:", arguments, file=sys.stderr, flush=True)
+    raise OSError("no connection is to be opened")
+
+
 def refuse() -> None:
+    socket.getaddrinfo = socket.socket.connect = no_connection  # type: ignore[method-assign]
     sys.meta_path.insert(0, Refuse())  # type: ignore[arg-type]
 
 

@@ -44,7 +44,8 @@ SMALLER = {
     "finetune": {
         "transfer.freeze_layers=2": "transfer.freeze_layers=1",
     },
-    "bench": {"20": "1"},
+    "bench pretrain": {"20": "1"},
+    "bench predict": {"60": "1"},
 }
 TINY = [
     "model.num_hidden_layers=1",
@@ -55,7 +56,7 @@ TINY = [
 ]
 EXTRA: dict[str, list[str]] = {
     "pretrain": TINY,
-    "bench": TINY,
+    "bench pretrain": TINY,
     "finetune": ["task.max_length=32", "train.budget=4 steps"],
 }
 
@@ -153,7 +154,7 @@ def small(command: str) -> list[str]:
     for prefix, replacements in SMALLER.items():
         if command.startswith(f"unmask {prefix} "):
             arguments = [replacements.get(argument, argument) for argument in arguments]
-    return arguments + EXTRA.get(arguments[0], [])
+    return arguments + EXTRA.get(arguments[0], []) + EXTRA.get(" ".join(arguments[:2]), [])
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -74,11 +74,20 @@ def test_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         find_choices([], True, "tensorrt", "auto")
     with refused("'float16'", "bfloat16"):
         find_choices([], True, "auto", "float16")
-    with refused("backend onnx", "torch float32"):
+    with refused("backend onnx", "torch float32", "--format onnx"):
         find_choices([], True, "onnx", "auto")
+    with refused("backend openvino", "onnx float32", "--format openvino"):
+        find_choices([network("onnx")], False, "openvino", "auto")
+    with refused("backend torch", "exported from"):
+        find_choices([network("onnx")], False, "torch", "auto")
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    both = [network("openvino"), network("onnx")]
     with refused("onnxruntime", "unmask[onnx]"):
-        find_choices([network("onnx")], False, "auto", "auto")
+        find_choices(both, False, "onnx", "auto")
+    with refused("unmask[openvino]", "unmask[onnx]"):
+        find_choices(both, False, "auto", "auto")
+    with refused("torch", "unmask[train]", "unmask export"):
+        find_choices([], True, "auto", "auto")
 
 
 def test_the_fastest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,11 @@ from unmask import files
 from unmask.cli.app import run
 from unmask.console import SILENT
 from unmask.engine.export import export
-from unmask.runtime import verify
+from unmask.report.page import render
+from unmask.report.speed import speed_page
+from unmask.runtime import choice, verify
+from unmask.runtime.bench import bench, list_choices
+from unmask.runtime.choice import Choice
 from unmask.runtime.manifest import FACTS, RECORDED, read_manifest
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
@@ -89,7 +95,8 @@ def test_it_runs_where_torch_cannot_be_imported(both: Path, table: Path, tmp_pat
         "--output",
         tmp_path / "a.jsonl",
     ]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    assert "a connection was opened" not in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert len(rows) == len(load(both, backend=backend).read(table).examples)
     assert {row["label"] for row in rows} <= set(load(both).task.labels)
@@ -109,6 +116,99 @@ def test_a_folder_may_be_named_from_beside_it(copy: Path, monkeypatch: pytest.Mo
     (copy.parent / "here").mkdir()
     monkeypatch.chdir(copy.parent / "here")
     assert load(Path("..") / copy.name, backend="onnx").predict(["river"])
+
+
+def described(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `unmask inspect --json` prints."""
+    capsys.readouterr()
+    assert run(["inspect", str(folder), "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def slow_in_float32(one: Choice) -> Any:
+    return lambda arrays: time.sleep(0.01 if one.precision == "float32" else 0)
+
+
+def test_speed_of_a_folder_and_its_page(
+    both: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unmask.runtime.bench.WARMUP_SHARE", 100)
+    page, record = tmp_path / "speed.html", tmp_path / "speed.json"
+    sizes = ["--length", "8", "--length", "16", "--batch-size", "1", "--batch-size", "4"]
+    command = ["bench", "predict", str(both), "--backend", "onnx", "--seconds", "1"]
+    assert run([*command, *sizes, "--output", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["backend"], one["precision"]) for one in told["engines"]] == [("onnx", "float32")]
+    assert told["engines"][0]["peak_memory"] > 30e6 and told["machine"]["versions"]["onnxruntime"]
+    assert {(one["length"], one["batch_size"]) for one in told["cells"]} == {(8, 1), (8, 4), (16, 1), (16, 4)}
+    for cell in told["cells"]:
+        assert cell["lowest"] <= cell["texts_per_second"] <= cell["highest"] and cell["calls"] > 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 2 and "onnx float32" in text
+    rows = ["--data", str(table), "--rows", "20"]
+    assert run([*command, *rows, "--output", str(record)]) == 0
+    assert "onnx" in capsys.readouterr().out
+    told = files.read_object(record)
+    assert {(one["length"], one["batch_size"]) for one in told["cells"]} == {(None, 1), (None, 20)}
+    assert "tokens of a text" not in render(speed_page(told), "en")
+
+
+def test_what_is_measured_for_speed(
+    classifier: Path, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that can run, also what did not pass; what cannot is said."""
+    monkeypatch.setattr(choice, "has_bfloat16_units", lambda: False)
+    assert list_choices(classifier, "auto", "auto") == ([Choice("torch", "float32")], [])
+    copy = Path(shutil.copytree(both, tmp_path / "copy"))
+    facts = files.read_object(copy / FACTS)
+    onnx, openvino = facts["networks"]
+    facts["networks"] = [{**onnx, "verified": {"passed": False}}, {**onnx, "precision": "int8"}, openvino]
+    files.write_json(copy / FACTS, facts)
+    spec = choice.find_spec
+    monkeypatch.setattr(choice, "find_spec", lambda name: None if name == "openvino" else spec(name))
+    choices, notes = list_choices(copy, "auto", "auto")
+    assert choices == [Choice("onnx", "float32"), Choice("onnx", "int8")] and len(notes) == 1 and "openvino" in notes[0]
+    assert list_choices(copy, "onnx", "int8")[0] == [Choice("onnx", "int8")]
+    with refused("openvino", "unmask[openvino]"):
+        list_choices(copy, "openvino", "auto")
+
+
+def test_what_cannot_be_measured(both: Path, tmp_path: Path) -> None:
+    with refused(tmp_path / "none.csv"):
+        bench(both, backend="onnx", file=str(tmp_path / "none.csv"), seconds=1)
+    network = Path(shutil.copytree(both, tmp_path / "copy")) / "onnx" / "model.onnx"
+    network.write_bytes(network.read_bytes()[:-1])
+    with refused(network):
+        bench(tmp_path / "copy", backend="onnx", seconds=1)
+    for wrong in (["--output", "speed.pdf"], ["--seconds", "0"], ["--data", "x.csv", "--length", "16"]):
+        assert run(["bench", "predict", str(both), *wrong]) == 1
+
+
+def test_inspect_shows_what_was_exported(
+    both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choice, "has_bfloat16_units", lambda: False)
+    told = described(both, capsys)
+    network, _ = told["networks"]
+    assert network["bytes"] == (both / network["file"]).stat().st_size and network["installed"]
+    assert network["verified"]["passed"] and told["automatic"]["choice"] is None, "there was no trial"
+    assert told["task"]["labels"] == load(both).task.labels
+    copy = Path(shutil.copytree(both, tmp_path / "copy"))
+    facts = files.read_object(copy / FACTS)
+    network, _ = facts["networks"]
+    record = {"passed": True, "drop": {"accuracy": {"value": 0.0123, "low": 0.0, "high": 0.02}}}
+    facts["networks"] = [{**network, "verified": record}, {**network, "precision": "int8", "verified": record}]
+    files.write_json(copy / FACTS, facts)
+    automatic = described(copy, capsys)["automatic"]
+    assert automatic["choice"] is None and automatic["of"] == ["onnx float32", "onnx int8"]
+    assert run(["inspect", str(copy)]) == 0
+    shown = capsys.readouterr().out
+    assert "0.0123" in shown and "onnx int8" in shown
+    both = [Choice("onnx", "float32"), Choice("onnx", "int8")]
+    choice.fastest(both, choice.trial_key(read_manifest(copy).networks, None), slow_in_float32, 10, 16)
+    assert described(copy, capsys)["automatic"]["choice"] == "onnx int8"
 
 
 def test_one_that_computes_something_else_fails_and_is_not_chosen(copy: Path) -> None:

@@ -1,6 +1,7 @@
-"""`unmask inspect` and `unmask export`: what a model is, and the same for other libraries."""
+"""`unmask inspect`, `export` and `verify`: what a model is, and the same for other libraries and engines."""
 
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from unmask.cli.common.output import print_result
 from unmask.config import dump
 from unmask.console import size
 from unmask.errors import UserError
-from unmask.messages import join, message, translate
+from unmask.messages import join, message, translate, verbatim
 
 SHOWN = 12  # labels
 DIFFERENCES = ("outputs", "alone", "order", "padding")  # that verification measures
@@ -25,17 +26,32 @@ commands = App()
 
 @commands.command(example="unmask inspect runs/tiny")
 def inspect(model: AnyModel, as_json: AsJson = False) -> None:
-    """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
+    """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage.
+
+    Of exported networks: backends, precisions, how they were verified, and what runs them here by default.
+    """
+    from unmask.runtime.manifest import WEIGHTS, has_networks, model_folder
+
+    folder = model_folder(model)
+    if has_networks(folder):
+        from unmask.runtime.description import describe_networks
+
+        exported = {"model": model, "folder": str(folder), **describe_networks(folder)}
+        if not (folder / WEIGHTS).is_file() or not find_spec("torch"):
+            print_result(as_json, exported, _show_exported)
+            return
+        networks = {name: exported[name] for name in ("networks", "automatic")}
+    else:
+        networks = {}
     from unmask import bundle
     from unmask.bundle.description import describe
 
     opened = bundle.read(model, allow_unused=True, weights=False)
-    print_result(as_json, {"model": model, "folder": str(opened.folder), **describe(opened)}, _show)
+    print_result(as_json, {"model": model, "folder": str(opened.folder), **describe(opened), **networks}, _show)
 
 
 def _show(facts: dict[str, Any]) -> None:
-    memory, task = facts["memory"], facts["task"] or {}
-    labels = task.get("labels", [])
+    memory = facts["memory"]
     console.facts(
         {
             **_architecture(facts["architecture"]),
@@ -51,10 +67,47 @@ def _show(facts: dict[str, Any]) -> None:
             "FLOPs of a token": join((_flops(int(n), parts) for n, parts in facts["flops_per_token"].items()), "\n"),
             **_vocabulary(facts["vocabulary"]),
             "heads": "  ".join(facts["heads"]) or message("none"),
-            "task": _settings(task, "labels"),
-            "labels": join([f"{len(labels):,}", ", ".join(labels[:SHOWN])], ": ") if labels else None,
-            "lineage": join((_settings(entry, "recipe") for entry in facts["lineage"]), "\n"),
+            **_task(facts),
             "checksum": "\n".join("  ".join(file) for file in facts["sha256"].items()),
+        }
+    )
+
+
+def _task(facts: dict[str, Any]) -> dict[str, object]:
+    task = facts["task"] or {}
+    labels = task.get("labels", [])
+    return {
+        "task": _settings(task, "labels"),
+        "labels": join([f"{len(labels):,}", ", ".join(labels[:SHOWN])], ": ") if labels else None,
+        "lineage": join((_settings(entry, "recipe") for entry in facts["lineage"]), "\n"),
+        **(_networks(facts) if "networks" in facts else {}),
+    }
+
+
+def _networks(facts: dict[str, Any]) -> dict[str, object]:
+    """What was exported, with whatever its verification has recorded, and what is chosen here."""
+    networks: dict[str, object] = {}
+    for one in facts["networks"]:
+        installed = None if one["installed"] else message("engine not installed")
+        first = join([message("{head} head", one["head"]), size(one["bytes"]), installed])
+        record = one["verified"]
+        verified = message("not verified") if record is None else message("verified: {record}", console.plain(record))
+        networks[verbatim(f"{one['backend']} {one['precision']}")] = join([first, verified], "\n")
+    chosen = facts["automatic"]
+    choice = chosen["choice"] or chosen["error"]
+    if choice is None:
+        choice = message("not tried yet: the fastest of {choices}", ", ".join(chosen["of"]))
+    return {**networks, "by default": choice}
+
+
+def _show_exported(facts: dict[str, Any]) -> None:
+    """A folder of networks alone, which no torch is needed for."""
+    vocabulary, settings = facts["vocabulary"], _settings(facts["architecture"]) or ""
+    console.facts(
+        {
+            "settings": textwrap.fill(settings, WIDTH, break_on_hyphens=False),
+            "vocabulary": message("{vocabulary[size]:,} tokens · {vocabulary[kind]}", vocabulary),
+            **_task(facts),
         }
     )
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from unmask.console import SILENT, Progress
 from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.errors import missing_engine
-from unmask.runtime.choice import Choice, fastest, find_choices
+from unmask.runtime.choice import Choice, fastest, find_choices, trial_key
 from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, model_folder, read_manifest
 from unmask.tasks.task import Arrays, Collected, Task
 
@@ -99,7 +99,7 @@ def open_engine(
     if manifest is None or len(choices) == 1:
         return opened(choices[0])
     head: HeadName = "task" if manifest.task else "masked"
-    key = f"{threads} " + " ".join(sorted(sum_ for one in manifest.networks for sum_ in one.sha256.values()))
+    key = trial_key(manifest.networks, threads)
     sizes = manifest.tokenizer.vocab_size, manifest.max_position_embeddings
     return opened(fastest(choices, key, lambda choice: opened(choice).backend(head).run, *sizes))
 

@@ -19,11 +19,14 @@ import numpy as np
 
 from unmask import files
 from unmask.errors import UserError, missing_extra
+from unmask.messages import message
 from unmask.runtime.manifest import ExportedNetwork
 from unmask.tasks.task import Arrays
 
 PACKAGES = {"torch": ("torch", "train"), "onnx": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
 """By backend, the package that it needs and the extra that brings it."""
+FORMATS = ("onnx", "openvino")
+EXPORT = "unmask export MODEL --format onnx --output FOLDER"
 PRECISIONS = ("float32", "bfloat16", "int8")
 TRIALS = ((1, 16), (16, 32), (4, 128))  # sequences and tokens of the batches that are timed
 REPEATS = 3
@@ -67,16 +70,26 @@ def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend
     fitting = [one for one in every if backend in ("auto", one.backend) and precision in ("auto", one.precision)]
     installed = [one for one in fitting if find_spec(PACKAGES[one.backend][0])]
     if fitting and not installed:
-        package, extra = PACKAGES[fitting[0].backend]
-        raise missing_extra(package, extra, f"backend {fitting[0].backend}")
+        raise _not_installed(list(dict.fromkeys(one.backend for one in fitting)))
     if not fitting:
+        format = backend if backend in FORMATS else FORMATS[0]
+        only_weights = message("use the model that it was exported from")
         raise UserError(
             "this model cannot be run so",
             given=f"backend {backend}, precision {precision}",
             allowed=[str(one) for one in every] or "no network is there",
-            hint="unmask export MODEL --format onnx --output FOLDER",
+            hint=only_weights if backend == "torch" else f"unmask export MODEL --format {format} --output FOLDER",
         )
     return installed
+
+
+def _not_installed(backends: Sequence[str]) -> UserError:
+    """The error for a model that only these backends run, none of which is installed."""
+    error = missing_extra(*PACKAGES[backends[0]], f"backend {backends[0]}")
+    more: list[object] = [f"pip install 'unmask[{PACKAGES[one][1]}]'" for one in backends]
+    if list(backends) == ["torch"]:
+        more.append(message("or where torch is installed: {command}", EXPORT))
+    return UserError(error.message, hint=more)
 
 
 def _check_names(backend: str, precision: str) -> None:
@@ -101,22 +114,39 @@ def fastest(
 ) -> Choice:
     """Return the choice that computes some batches in the least time. key: of the model; run: opens a choice;
     longest: tokens of a sequence."""
-    if len(choices) == 1:
-        return choices[0]
-    machine = [platform.processor(), platform.node(), key, *(f"{one} {_version(one.backend)}" for one in choices)]
-    name = hashlib.sha256("\n".join(machine).encode()).hexdigest()[:16]
-    path = files.cache_folder() / "backends" / f"{name}.json"
-    try:
-        stored = files.read_object(path)
-        if (best := Choice(stored["backend"], stored["precision"])) in choices:
-            return best
-    except (UserError, KeyError):
-        pass
+    if best := stored_choice(choices, key):
+        return best
     seconds = {one: _seconds(run(one), vocab_size, longest) for one in choices}
     best = min(seconds, key=lambda one: seconds[one])
     times = {str(one): round(value, 6) for one, value in seconds.items()}
-    files.write_json(path, {"backend": best.backend, "precision": best.precision, "seconds": times})
+    files.write_json(
+        _trial_file(choices, key), {"backend": best.backend, "precision": best.precision, "seconds": times}
+    )
     return best
+
+
+def stored_choice(choices: Sequence[Choice], key: str) -> Choice | None:
+    """Return the choice that an earlier trial on this machine found the fastest, the only one if there is one; None
+    where there was no trial of these."""
+    if len(choices) == 1:
+        return choices[0]
+    try:
+        stored = files.read_object(_trial_file(choices, key))
+        best = Choice(stored["backend"], stored["precision"])
+    except (UserError, KeyError):
+        return None
+    return best if best in choices else None
+
+
+def trial_key(networks: Sequence[ExportedNetwork], threads: int | None) -> str:
+    """What a trial is kept under: the networks, by their checksums, and the number of threads."""
+    return f"{threads} " + " ".join(sorted(sum_ for one in networks for sum_ in one.sha256.values()))
+
+
+def _trial_file(choices: Sequence[Choice], key: str) -> Path:
+    machine = [platform.processor(), platform.node(), key, *(f"{one} {_version(one.backend)}" for one in choices)]
+    name = hashlib.sha256("\n".join(machine).encode()).hexdigest()[:16]
+    return files.cache_folder() / "backends" / f"{name}.json"
 
 
 def _seconds(run: Callable[[Arrays], Any], vocab_size: int, longest: int) -> float:

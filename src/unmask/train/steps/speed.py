@@ -1,12 +1,9 @@
 """How fast a run is, and beside what: its model FLOPs, the rate of such products on this device, the published peak."""
 
 import re
-import resource
-import sys
 import timeit
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +13,7 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.model.cost import attention_pairs, layer_windows
+from unmask.runtime import machine
 from unmask.train.steps.device import Precision
 
 LEAST = 3  # times that each product is timed; the best one counts
@@ -184,10 +182,5 @@ def peak_flops(gpu: str, dtype: torch.dtype) -> float | None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes held so far: of tensors on a GPU, else of the process (VmHWM: no parent adds to that)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists() and "VmHWM:" in (facts := status.read_text()):
-        return int(facts.partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """The most bytes held so far: of tensors on a GPU, else of the process."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else machine.peak_memory()
