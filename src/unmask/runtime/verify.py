@@ -65,7 +65,7 @@ def differences(
     together = outputs_of(backend, rows, per_token)
     alone = [outputs_of(backend, [row], per_token)[0] for row in rows]
     backwards = outputs_of(backend, rows[::-1], per_token)[::-1]
-    padded = [outputs_of(backend, [rows[0], row], per_token)[1] for row in rows]
+    padded = [outputs_of(backend, [rows[n // 2], row], per_token)[1] for n, row in enumerate(rows)]
     return {
         "outputs": _largest(together, reference) / scale,
         "alone": _largest(together, alone) / scale,
