@@ -63,7 +63,8 @@ def test_it_runs_by_itself_only_once_its_loss_was_measured(copy: Path, table: Pa
         return [one.precision for one in find_choices(read_manifest(copy).networks, False, "onnx", "auto")]
 
     assert chosen() == ["float32"]
-    assert run(["verify", str(copy)]) == 0 and chosen() == ["float32"]
+    run(["verify", str(copy)])
+    assert chosen() == ["float32"]
     assert run(["verify", str(copy), "--dev", str(table), "--max-drop", "1"]) == 0
     assert chosen() == ["float32", "int8"]
     verify(copy, threads=1)
