@@ -37,8 +37,8 @@ COMMANDS = {
     "--missing-labels --token-column --tag-column --scheme --span-offsets --on-error "
     "--input-format --encoding --unknown-labels --output --lang --json",
     "inspect": "MODEL --json",
-    "export": "MODEL --output --format --allow-unused --json",
-    "verify": "FOLDER --json",
+    "export": "MODEL --output --format --precision --calibration --allow-unused --json",
+    "verify": "FOLDER --dev --max-drop --json",
     "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
     "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error "
     "--seed --allow-unused --json",

@@ -16,7 +16,7 @@ from unmask.runtime.choice import Choice, fastest, find_choices
 from unmask.runtime.exported import pad_arrays
 from unmask.runtime.manifest import ExportedNetwork
 
-PASSED, FAILED = {"passed": True}, {"passed": False}
+PASSED, FAILED, MEASURED = {"passed": True}, {"passed": False}, {"passed": True, "dev": {"rows": 3}}
 
 
 def network(backend: str, precision: Any = "float32", verified: dict[str, Any] | None = None) -> ExportedNetwork:
@@ -44,7 +44,9 @@ def no_units(monkeypatch: pytest.MonkeyPatch) -> None:
         ([network("onnx")], False, ["onnx float32"]),
         ([network("onnx"), network("openvino", verified=FAILED)], False, ["onnx float32"]),
         ([network("onnx", verified=PASSED), network("onnx", "int8")], False, ["onnx float32"]),
-        ([network("onnx"), network("onnx", "int8", PASSED)], True, ["onnx float32", "onnx int8", "torch float32"]),
+        ([network("onnx"), network("onnx", "int8", PASSED)], False, ["onnx float32"]),
+        ([network("onnx"), network("onnx", "int8", {**MEASURED, **FAILED})], False, ["onnx float32"]),
+        ([network("onnx"), network("onnx", "int8", MEASURED)], True, ["onnx float32", "onnx int8", "torch float32"]),
     ],
 )
 def test_what_may_run(networks: list[ExportedNetwork], weights: bool, expected: list[str]) -> None:

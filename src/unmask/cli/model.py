@@ -3,7 +3,7 @@
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,9 @@ from unmask.messages import join, message, translate, verbatim
 SHOWN = 12  # labels
 DIFFERENCES = ("outputs", "alone", "order", "padding")  # that verification measures
 WIDTH = 96  # characters of a line of settings
-FORMATS = ("hf", "sentence-transformers", "onnx", "openvino")
+ENGINES = ("onnx", "openvino")
+FORMATS = ("hf", "sentence-transformers", *ENGINES)
+INT8 = "int8"
 
 commands = App()
 
@@ -161,24 +163,43 @@ def export(
     format: Annotated[
         str, typer.Option(help="hf (transformers), sentence-transformers (text vectors), onnx or openvino.")
     ] = "hf",
+    precision: Annotated[
+        Literal["float32", "int8"],
+        typer.Option(help="Precision of the weights, of onnx and openvino.", rich_help_panel=INT8),
+    ] = "float32",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows from which int8 takes the ranges of activations. [default: the training file, if unchanged]",
+            rich_help_panel=INT8,
+        ),
+    ] = None,
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a model for another library: transformers, sentence-transformers, onnxruntime or OpenVINO.
 
-    onnx and openvino: a folder that unmask itself reads without torch; repeated with the same --output, it holds both.
+    onnx and openvino: a folder that unmask itself reads without torch; repeated with the same --output, it holds all of
+    them. int8 is chosen by itself only after unmask verify --dev.
     """
     from unmask import bundle
     from unmask.bundle.sentence_transformers import MODULES
 
     if format not in FORMATS:
         raise UserError("unknown format", given=f"--format {format}", allowed=", ".join(FORMATS))
-    if format in ("onnx", "openvino"):
+    if precision == "int8" and format not in ENGINES:
+        raise UserError("int8 is for onnx and openvino", given=f"--format {format} --precision int8")
+    if calibration is not None and precision != "int8":
+        raise UserError("--calibration is for int8", given=f"--precision {precision}", hint="--precision int8")
+    if format in ENGINES:
         from unmask.engine.export import export as export_network
 
         with console.start_step("Export") as work:
-            network = export_network(model, format, output, allow_unused=allow_unused)
-            work.result("{format} · {size}", format, size((output / network.file).stat().st_size))
+            int8: Any = {"precision": precision, "calibration": calibration}
+            network = export_network(model, format, output, **int8, allow_unused=allow_unused)
+            work.result("{format} · {size}", format, size(sum((output / one).stat().st_size for one in network.sha256)))
+        if network.quantised is not None:
+            _note_calibration(network.quantised)
         print_result(as_json, {"folder": str(output), **dump(network)}, lambda facts: console.facts({"folder": output}))
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -190,19 +211,35 @@ def export(
         console.note("other libraries do not support the head of this task: only the encoder was written")
 
 
-@commands.command(example="unmask verify exported")
+def _note_calibration(quantised: dict[str, Any]) -> None:
+    if rows := quantised.get("calibration"):
+        console.note("int8 was calibrated on {rows:,} rows of {file}", rows["rows"], rows["file"])
+    else:
+        console.note("int8 was not calibrated: each batch gives its own ranges (--calibration FILE)")
+
+
+@commands.command(example="unmask verify exported --dev dev.csv")
 def verify(
     folder: Annotated[Path, typer.Argument(help="A folder with exported networks (unmask export --format onnx).")],
+    dev: Annotated[
+        Path | None,
+        typer.Option(help="Rows on which int8 is compared with float32: labelled, but of vectors and masked tokens."),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="How much of the metric int8 may lose. [default: 0.01]", min=0)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare every exported network with what torch computed, and with itself in other batches.
 
-    The result is written into the folder; a network that does not pass is used only where it is named.
+    int8 is also compared with float32 on the rows of --dev, by the metric of the task, of vectors by their cosines (at
+    least 0.998). The result is written into the folder; a network that does not pass, or int8 without --dev, is used
+    only where it is named.
     """
     from unmask.runtime.verify import verify as verify_networks
 
     with console.start_step("Verification") as work:
-        networks = verify_networks(folder)
+        networks = verify_networks(folder, dev=dev, max_drop=max_drop)
         work.result("{count:,} networks", len(networks))
     print_result(as_json, [dump(one) for one in networks], _show_verified)
     if any(one.verified and not one.verified["passed"] for one in networks):
@@ -219,3 +256,22 @@ def _show_verified(networks: list[dict[str, Any]]) -> None:
         ]
         rows.append((one["backend"], one["precision"], translate(passed), *values, record.get("tolerance")))
     console.table(("backend", "precision", "result", *DIFFERENCES, "tolerance"), rows)
+    quantised = [one for one in networks if one["precision"] == "int8" and one["verified"]]
+    if measured := [one for one in quantised if one["verified"]["dev"]]:
+        heads = ("int8", "metric", "float32", "int8", "drop [95 %]", "at most", "rows")
+        console.table(heads, [(one["backend"], *_dropped(one["verified"]["dev"])) for one in measured])
+    if len(measured) < len(quantised):
+        console.note("int8 runs only where it is named: what it loses was not measured (--dev FILE)")
+
+
+def _dropped(record: dict[str, Any]) -> tuple[object, ...]:
+    """The cells of what int8 loses on dev rows."""
+    from unmask.metrics import Interval, figure_of, format_score
+
+    metric, rows = record["metric"], f"{record['rows']:,}"
+    if "cosine" in record:
+        less = f"{1 - record['cosine']:.5f}"
+        return "cosine", None, f"{record['cosine']:.5f}", less, f"{1 - record['min_cosine']:.3f}", rows
+    drop, title = Interval(**record["drop"]), translate(figure_of(metric).title)
+    one, other = (format_score(metric, record[name]) for name in ("float32", "int8"))
+    return title, one, other, drop.format(metric), format_score(metric, record["max_drop"]), rows

@@ -24,6 +24,7 @@ from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
 from unmask.bundle.weights import save_tensors
 from unmask.config import dump
+from unmask.engine.quantise import Sample, draw_sample, quantise
 from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError, missing_extra
 from unmask.heads.answer import AnswerHead
@@ -34,13 +35,19 @@ from unmask.learner.head import Head
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, RECORDED, WEIGHTS, ExportedNetwork, HeadName
+from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, RECORDED, WEIGHTS, ExportedNetwork, HeadName, Precision
 from unmask.runtime.verify import outputs_of, recorded_rows, save_recorded
 from unmask.version import __version__
 
 OPSET = 20
 LONGEST_RECORDED = 512  # tokens
-FILES = {"onnx": "onnx/model.onnx", "openvino": "openvino/openvino_model.xml"}
+FILES = {
+    ("onnx", "float32"): "onnx/model.onnx",
+    ("onnx", "int8"): "onnx/model_int8.onnx",
+    ("openvino", "float32"): "openvino/openvino_model.xml",
+    ("openvino", "int8"): "openvino/openvino_model_int8.xml",
+}
+"""By format and precision, the file of a network."""
 
 
 class _Network(nn.Module):
@@ -71,16 +78,27 @@ class _Network(nn.Module):
         return self.head(hidden, batch)  # type: ignore[no-any-return]
 
 
-def export(source: Path | str, format: str, folder: Path, *, allow_unused: bool = False) -> ExportedNetwork:
+def export(
+    source: Path | str,
+    format: str,
+    folder: Path,
+    *,
+    precision: Precision = "float32",
+    calibration: Path | None = None,
+    allow_unused: bool = False,
+) -> ExportedNetwork:
     """Write the network of a model for another engine into a model folder, atomically: a new one, or the one that holds
     other networks (or the weights) of the same model. Return its entry in the manifest.
 
-    The head is that of the task, or of a pretrained model that of masked tokens. Raises UserError where the packages
-    that export are not installed, and for a folder that is anything else.
+    The head is that of the task, or of a pretrained model that of masked tokens. precision: float32 or int8;
+    calibration: rows from which int8 takes the ranges of activations, by default those that the model was trained on
+    where they are still there. Raises UserError where the packages that export are not installed, and for a folder that
+    is anything else.
     """
     engine = TorchEngine.open(source, "cpu", allow_unused=allow_unused)
     opened = engine.bundle
     head: HeadName = "masked" if opened.task is None else "task"
+    sample = draw_sample(engine, calibration) if precision == "int8" else None
     with files.atomic(folder) as temporary:
         if folder.exists():
             _check_same(opened, folder)
@@ -89,7 +107,7 @@ def export(source: Path | str, format: str, folder: Path, *, allow_unused: bool 
         else:
             temporary.mkdir()
             facts = _new_folder(opened, temporary)
-        network = _write_network(engine, head, format, temporary)
+        network = _write_network(engine, head, format, temporary, sample)
         torch_backend = engine.backend(head)
         arrays = {name: torch.from_numpy(one) for name, one in torch_backend.parameters.items()}
         save_tensors(arrays, temporary / HEAD_ARRAYS)
@@ -136,7 +154,10 @@ def _new_folder(opened: Bundle, folder: Path) -> dict[str, Any]:
     }
 
 
-def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Path) -> ExportedNetwork:
+def _write_network(
+    engine: TorchEngine, head: HeadName, format: str, folder: Path, sample: Sample | None
+) -> ExportedNetwork:
+    """sample: of int8, None for float32."""
     module = engine.head(head)
     if format == "openvino" and isinstance(module, TagHead) and module.wide is not None:
         raise UserError(
@@ -146,25 +167,29 @@ def _write_network(engine: TorchEngine, head: HeadName, format: str, folder: Pat
         )
     reads_first = isinstance(module, Head) and module.reads_first
     network = _Network(engine.encoder, module, reads_first).eval()
-    file = folder / FILES[format]
+    precision: Precision = "float32" if sample is None else "int8"
+    name = FILES[format, precision]
+    file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with _quiet(), tempfile.TemporaryDirectory() as scratch:
         program = _onnx_program(network, engine.bundle.config.max_position_embeddings, reads_positions(module))
-        if format == "onnx":
-            program.save(file)
-        else:
-            _save_openvino(program, file)
-    output = module.output if isinstance(module, Head) else "logits"
-    names = [FILES[format]] if format == "onnx" else [FILES[format], FILES[format].replace(".xml", ".bin")]
-    sums = {name: files.sha256(folder / name) for name in names}
+        written = file if (format, precision) == ("onnx", "float32") else Path(scratch) / "model.onnx"
+        program.save(written)
+        if sample is not None:
+            written, float32 = file if format == "onnx" else Path(scratch) / "int8.onnx", written
+            quantise(float32, written, sample.batches)
+        if format == "openvino":
+            _save_openvino(written, file)
+    names = [name] if format == "onnx" else [name, name.replace(".xml", ".bin")]
     return ExportedNetwork(
         backend=format,
-        precision="float32",
+        precision=precision,
         head=head,
-        output=output,
+        output=module.output if isinstance(module, Head) else "logits",
         per_token=isinstance(module, AnswerHead),
-        file=FILES[format],
-        sha256=sums,
+        file=name,
+        sha256={name: files.sha256(folder / name) for name in names},
+        quantised=None if sample is None else sample.facts,
     )
 
 
@@ -194,16 +219,13 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
     )
 
 
-def _save_openvino(program: Any, file: Path) -> None:
+def _save_openvino(source: Path, file: Path) -> None:
     try:
         import openvino
     except ImportError:
         raise missing_extra("openvino", "openvino", "exporting to OpenVINO") from None
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.onnx"
-        program.save(path)
-        # not convert_model, which reports its use over the network
-        openvino.save_model(openvino.Core().read_model(path), file, compress_to_fp16=False)
+    # not convert_model, which reports its use over the network
+    openvino.save_model(openvino.Core().read_model(source), file, compress_to_fp16=False)
 
 
 @contextmanager

@@ -58,8 +58,9 @@ def has_bfloat16_units() -> bool:
 def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend: str, precision: str) -> list[Choice]:
     """List what can run a model, as far as the names that are not `auto` allow it.
 
-    A network that did not pass its verification, and int8 without one, are listed only where they are named. Raises
-    UserError for unknown names, for an engine that is not installed, and where nothing is left.
+    A network that did not pass its verification, and int8 whose loss on labelled rows was not measured, are listed only
+    where they are named. Raises UserError for unknown names, for an engine that is not installed, and where nothing is
+    left.
     """
     _check_names(backend, precision)
     every = [Choice(one.backend, one.precision) for one in networks if _is_allowed(one, backend, precision)]
@@ -78,7 +79,10 @@ def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend
             "this model cannot be run so",
             given=f"backend {backend}, precision {precision}",
             allowed=[str(one) for one in every] or "no network is there",
-            hint=only_weights if backend == "torch" else f"unmask export MODEL --format {format} --output FOLDER",
+            hint=[
+                only_weights if backend == "torch" else f"unmask export MODEL --format {format} --output FOLDER",
+                *(["to let int8 run: unmask verify FOLDER --dev FILE"] if _has_unmeasured(networks) else []),
+            ],
         )
     return installed
 
@@ -101,8 +105,14 @@ def _check_names(backend: str, precision: str) -> None:
 def _is_allowed(network: ExportedNetwork, backend: str, precision: str) -> bool:
     if network.backend == backend and network.precision == precision:
         return True
-    passed = None if network.verified is None else bool(network.verified.get("passed"))
-    return bool(passed) if network.precision == "int8" else passed is not False
+    record = network.verified or {}
+    if network.precision == "int8":
+        return bool(record.get("passed") and record.get("dev"))
+    return bool(record.get("passed", True))
+
+
+def _has_unmeasured(networks: Sequence[ExportedNetwork]) -> bool:
+    return any(one.precision == "int8" and not (one.verified or {}).get("dev") for one in networks)
 
 
 def fastest(

@@ -34,7 +34,8 @@ class ExportedNetwork:
 
     backend: the engine; precision: of its weights; head: which outputs it computes; output: what they are called;
     per_token: whether there is one output for each token of a sequence; file: in the model folder; sha256: of each file
-    that belongs to it; verified: the record of `unmask verify`, None where it was not run.
+    that belongs to it; quantised: of int8, the method, and the rows that it was calibrated on; verified: the record of
+    `unmask verify`, None where it was not run.
     """
 
     backend: str
@@ -44,6 +45,7 @@ class ExportedNetwork:
     per_token: bool
     file: str
     sha256: dict[str, str]
+    quantised: dict[str, Any] | None = None
     verified: dict[str, Any] | None = None
 
 

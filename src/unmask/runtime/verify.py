@@ -2,7 +2,8 @@
 
 An export records what torch computes in float32 for some sequences (recorded.safetensors). `verify` lets each network
 compute them as one batch, one by one, in another order and with more padding, and writes into the manifest how far the
-results are from those of torch and from one another. A network that is too far is never chosen by `auto`.
+results are from those of torch and from one another. A network that is too far is never chosen by `auto`; neither is
+int8 before its loss on rows of a file was measured (`drop.py`).
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,17 @@ from unmask.config import dump
 from unmask.data.encoded import EncodedRow
 from unmask.errors import UserError
 from unmask.runtime.backend import Backend, arrays_of, open_engine
-from unmask.runtime.choice import PACKAGES
-from unmask.runtime.manifest import FACTS, RECORDED, ExportedNetwork, Precision, read_manifest
+from unmask.runtime.choice import PACKAGES, find_choices
+from unmask.runtime.drop import MAX_DROP, measure_drop, within
+from unmask.runtime.manifest import FACTS, RECORDED, WEIGHTS, ExportedNetwork, Manifest, Precision, read_manifest
+from unmask.runtime.predictor import Predictor
 from unmask.tasks.task import split_rows
 from unmask.version import __version__
 
 Floats = npt.NDArray[np.float32]
 TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 5e-2, "int8": 2.5e-1}
 """By precision, the largest difference of an output that passes, as a share of the largest output (at least 1)."""
+INVARIANCES = ("alone", "order", "padding")
 SEQUENCES = 24  # that are recorded
 LENGTHS = (3, 4, 5, 7, 8, 12, 16, 17, 24, 31, 32, 48, 64, 96, 127, 128)  # tokens, up to what the model reads
 
@@ -62,7 +66,7 @@ def differences(
     together = outputs_of(backend, rows, per_token)
     alone = [outputs_of(backend, [row], per_token)[0] for row in rows]
     backwards = outputs_of(backend, rows[::-1], per_token)[::-1]
-    padded = [outputs_of(backend, [rows[0], row], per_token)[1] for row in rows]
+    padded = [outputs_of(backend, [rows[n // 2], row], per_token)[1] for n, row in enumerate(rows)]
     return {
         "outputs": _largest(together, reference) / scale,
         "alone": _largest(together, alone) / scale,
@@ -116,10 +120,20 @@ def verify_network(
     }
 
 
-def verify(folder: Path, threads: int | None = None) -> list[ExportedNetwork]:
+def verify(
+    folder: Path,
+    threads: int | None = None,
+    *,
+    dev: Path | None = None,
+    max_drop: float | None = None,
+    reference: Predictor | None = None,
+) -> list[ExportedNetwork]:
     """Verify every network of a model folder whose engine is installed; write the records into its manifest.
 
-    Raises UserError for a folder without networks.
+    dev: rows on which int8 is compared with float32 (labelled, but for vectors and masked tokens); without it, what was
+    measured before stays; max_drop: how much of the metric int8 may lose, 0.01 if not given. reference: the model in
+    float32, by default that of the folder. Raises UserError for a folder without networks, for int8 without a network
+    in float32, and for rows that cannot be read.
     """
     manifest = read_manifest(folder)
     if not manifest.networks:
@@ -129,14 +143,42 @@ def verify(folder: Path, threads: int | None = None) -> list[ExportedNetwork]:
     verified = []
     for network in manifest.networks:
         if find_spec(PACKAGES[network.backend][0]):
-            rows, reference = read_recorded(folder / RECORDED, network.per_token)
-            backend = open_engine(folder, network.backend, network.precision, threads=threads).backend(network.head)
-            record = verify_network(backend, network.precision, rows, reference, network.per_token)
+            rows, reference_outputs = read_recorded(folder / RECORDED, network.per_token)
+            engine = open_engine(folder, network.backend, network.precision, threads=threads)
+            backend = engine.backend(network.head)
+            record = verify_network(backend, network.precision, rows, reference_outputs, network.per_token)
+            if network.precision == "int8":
+                kept = (network.verified or {}).get("dev")
+                if dev is not None:
+                    reference = reference or _open_float32(manifest, network.backend, threads)
+                    kept = measure_drop(reference, Predictor(engine), dev, MAX_DROP)
+                if kept and max_drop is not None and "max_drop" in kept:
+                    kept = {**kept, "max_drop": max_drop}
+                record |= {"dev": kept}
+                if kept:  # real rows tell more than random tokens, which no range of int8 was made for
+                    invariant = all(record["differences"][name] <= record["tolerance"] for name in INVARIANCES)
+                    record["passed"] = invariant and within(kept)
             network = replace(network, verified=record)
         verified.append(network)
     facts = files.read_object(folder / FACTS)
     files.write_json(folder / FACTS, {**facts, "networks": [dump(one) for one in verified]})
     return verified
+
+
+def _open_float32(manifest: Manifest, backend: str, threads: int | None) -> Predictor:
+    """Open what int8 of a backend is compared with: torch, or the same backend in float32, or another."""
+    has_weights = (manifest.folder / WEIGHTS).is_file()
+    others = [one for one in manifest.networks if one.precision == "float32"]
+    if not others and not has_weights:
+        raise UserError(
+            "{folder} holds no network in float32 to compare int8 with",
+            manifest.folder,
+            hint=f"unmask export MODEL --format {backend} --output {manifest.folder}",
+        )
+    order = ("torch", backend)
+    choices = find_choices(others, has_weights, "auto", "float32")
+    best = min(choices, key=lambda one: order.index(one.backend) if one.backend in order else len(order))
+    return Predictor(open_engine(manifest.folder, best.backend, "float32", threads=threads))
 
 
 def save_recorded(path: Path, rows: Sequence[EncodedRow], outputs: Sequence[Floats]) -> None:
