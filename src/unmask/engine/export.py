@@ -177,7 +177,7 @@ def _write_network(
         program.save(written)
         if sample is not None:
             written, float32 = file if format == "onnx" else Path(scratch) / "int8.onnx", written
-            quantise(float32, written, sample.batches)
+            quantise(float32, written, sample.batches, fused=format == "onnx")
         if format == "openvino":
             _save_openvino(written, file)
     names = [name] if format == "onnx" else [name, name.replace(".xml", ".bin")]

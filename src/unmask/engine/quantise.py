@@ -1,10 +1,9 @@
-"""int8: the weights of an ONNX network in 8 bits, one scale for each output; what its matrices multiply too.
+"""int8: what the matrices of an ONNX network multiply, in 8 bits; static with a sample of rows, dynamic without.
 
-Weights take 7 bits of the 8, so that sums of two products fit into 16 bits on processors without instructions for
-whole ones (AVX2: vpmaddubsw saturates). What the head computes stays in float32.
+What the head computes stays in float32.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import files
+from unmask.engine.static_int8 import SCOPES, quantise_static
 from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import missing_extra
 from unmask.runtime.backend import arrays_of
@@ -21,7 +21,6 @@ from unmask.runtime.exported import pad_arrays
 from unmask.runtime.predictor import Predictor
 
 Inputs = Mapping[str, npt.NDArray[np.int64]]
-SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter writes which module a node is of
 MULTIPLIES = ("MatMul", "Gemm")
 ROWS = 256  # that calibrate
 
@@ -60,36 +59,30 @@ def _training_file(engine: TorchEngine) -> Path | None:
     return path if name and digest and path.is_file() and files.sha256(path) == digest else None
 
 
-def quantise(source: Path, target: Path, batches: Sequence[Inputs] | None) -> None:
+def quantise(source: Path, target: Path, batches: Sequence[Inputs] | None, *, fused: bool) -> None:
     """Write the network in the ONNX file `source` in int8 into `target`, the same bytes each time.
 
     batches: padded inputs, from which the ranges of activations are taken (static); without them, each batch gives
-    its own when it is computed (dynamic). Raises UserError where onnxruntime is not installed.
+    its own when it is computed (dynamic, by onnxruntime's quantiser); fused: for onnxruntime alone. Raises UserError
+    where onnxruntime is not installed.
     """
     try:
         import onnxruntime.quantization as ort
     except ImportError:
         raise missing_extra("onnxruntime", "onnx", "quantising") from None
-    settings: dict[str, Any] = {
-        "op_types_to_quantize": list(MULTIPLIES),
-        "nodes_to_exclude": head_nodes(source),
-        "per_channel": True,
-        "reduce_range": True,
-        "weight_type": ort.QuantType.QInt8,
-        "extra_options": {"MatMulConstBOnly": True},
-    }
-    if batches is None:
-        ort.quantize_dynamic(source, target, **settings)
+    if batches is not None:
+        quantise_static(source, target, batches, fused=fused)
         return
-
-    class Reader(ort.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left: Iterator[Inputs] = iter(batches or ())
-
-        def get_next(self) -> Inputs | None:
-            return next(self.left, None)
-
-    ort.quantize_static(source, target, Reader(), quant_format=ort.QuantFormat.QDQ, **settings)
+    ort.quantize_dynamic(
+        source,
+        target,
+        op_types_to_quantize=list(MULTIPLIES),
+        nodes_to_exclude=head_nodes(source),
+        per_channel=True,
+        reduce_range=True,  # sums of two products fit into 16 bits, which is all that AVX2 has
+        weight_type=ort.QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
 
 
 def head_nodes(source: Path) -> list[str]:
