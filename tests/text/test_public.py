@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -493,6 +494,10 @@ BEGINNINGS = st.lists(
             "\ud800",
             "\udfff a",
             "x" * 40,
+            "y" * 300,
+            " " * 200,
+            "[MASK]",
+            "<<a>>.",
             "a,b;c",
             " ``",
             "[E1]",
@@ -529,6 +534,8 @@ def check_beginning(ours: Tokenizer, first: str, second: str | None, room: int) 
     whole.__dict__["_safe_cut"] = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beginning, "CHARACTERS_PER_TOKEN", 1)
+        patch.setattr(beginning, "_LONGEST_RUN", 110)
+        patch.setattr(beginning, "_LONG_RUN", re.compile("[A-Za-z0-9]{110,}|[ \t\n\r]{110,}"))
         found = ours.encode(first, second, room)
         arrays, truncated = ours.encode_arrays([first], [second], room)
     expected = whole.encode(first, second, room)

@@ -32,7 +32,7 @@ from unmask.text.encoding import Encoding, Padding, TokenCounts, assemble, assem
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import layout, specials
 from unmask.text.public.alignment import align_tokens, first_of_each, split_sentences
-from unmask.text.public.beginning import encode_beginnings, safe_cut
+from unmask.text.public.beginning import encode_beginnings, safe_cut, without_long_runs
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import SPECIAL_TOKEN, TokenArrays, readable
 from unmask.text.public.spelling import detect_spelling
@@ -93,6 +93,7 @@ class Tokenizer:
         self._plain = plain or self._without(self._not_in_text)
         self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
         self._is_bert = layout.is_of_bert(self._whole, settings)
+        self._cuts_as_bert = self._is_bert and plain is not None  # and no text becomes an added token
         self._takes_blanks = any(token["lstrip"] or token["rstrip"] for token in settings["added_tokens"])
         # what happens to text before it is cut, detected by trying
         tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
@@ -368,7 +369,8 @@ class Tokenizer:
                 return encodings
             return align_tokens(clean, encodings, self._blank).per_text()
 
-        encodings, templates = self._encode_most(flat, max_length, encode), self._templates
+        most = None if add_special_tokens else max_length
+        encodings, templates = self._encode_most(flat, most, encode), self._templates
         seconds = iter(encodings[len(texts) :])
         return [
             assemble(templates, first, None if other is None else next(seconds), max_length, self.truncates_left)
@@ -383,10 +385,11 @@ class Tokenizer:
         others = list(pairs) if pairs is not None else [None] * len(texts)
         flat = [*texts, *(other for other in others if other is not None)]
         templates, left = self._templates, self.truncates_left
+        shorten = self._cuts_as_bert and self._settings["model"].get("max_input_chars_per_word", 100) <= 100
 
         def encode(parts: Sequence[str]) -> Sequence[list[int]]:
-            encodings = self._plain.encode_batch_fast([readable(part) for part in parts], add_special_tokens=False)
-            return [one.ids for one in encodings]
+            clean = [readable(without_long_runs(part) if shorten else part) for part in parts]
+            return [one.ids for one in self._plain.encode_batch_fast(clean, add_special_tokens=False)]
 
         ids = self._encode_most(flat, max_length, encode)
         seconds = iter(ids[len(texts) :])
@@ -406,7 +409,7 @@ class Tokenizer:
 
     @cached_property
     def _safe_cut(self) -> re.Pattern[str] | None:
-        return safe_cut(self._settings, self._is_bert, self.tokenize_chinese_chars)
+        return safe_cut(self._settings, self._cuts_as_bert, self.tokenize_chinese_chars)
 
     def __call__(
         self,

@@ -1,8 +1,8 @@
 """The beginning of a long text: as much of it as its first tokens need, which are then those of the whole text.
 
 A text is cut where its tokens before the cut cannot depend on what follows: before a blank between two letters or
-digits, where the tokenizer cuts words at blanks; and, in BERT, between two Chinese characters. A tokenizer of which
-that cannot be told reads whole texts.
+digits, where the tokenizer cuts words at blanks; and, in BERT, between two Chinese characters and before punctuation. A
+tokenizer of which that cannot be told reads whole texts.
 """
 
 import re
@@ -13,8 +13,13 @@ CHARACTERS_PER_TOKEN = 8  # more than most texts have, so that the first try is 
 GROWTH = 4
 
 _BLANK = r"(?<=[^\W_]) (?=[^\W_])"
-_BERT_BLANK = r"(?<=[^\W_])[ \t\n\r](?=[^\W_])"
+_BERT_BLANK = r"(?<=\S)[ \t\n\r]"
+_PUNCTUATION = r"!-/:-@\[-`{-~"
+_BEFORE_PUNCTUATION = rf"(?<=[A-Za-z0-9{_PUNCTUATION}])(?=[{_PUNCTUATION}])"
 _BETWEEN_CHINESE = "(?<=[\u4e00-\u9fa5])(?=[\u4e00-\u9fa5])"  # of the first Unicode: each is its own normal form
+
+_LONGEST_RUN = 1000
+_LONG_RUN = re.compile(f"[A-Za-z0-9]{{{_LONGEST_RUN},}}|[ \t\n\r]{{{_LONGEST_RUN},}}")
 
 # normalisers that make nothing of a letter, a blank and a letter together, and cutters that keep words apart
 _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
@@ -25,11 +30,11 @@ _OTHER_CUTTERS = {"Digits", "Punctuation"}
 
 def safe_cut(settings: Mapping[str, Any], is_bert: bool, chinese: bool) -> re.Pattern[str] | None:
     """Return where a text may be cut, None where it must be whole. settings: the content of a tokenizer.json; is_bert:
-    as `layout.is_of_bert`; chinese: whether each Chinese character is a word."""
-    added = [token["content"] for token in settings["added_tokens"]]
+    whether words are cut as in BERT, and no text becomes an added token; chinese: whether each Chinese character is a
+    word."""
     cutters = _parts(settings.get("pre_tokenizer"), "pretokenizers")
     if (
-        any(re.search(r"\S\s+\S", content) for content in added)
+        any(re.search(r"\S\s+\S", token["content"]) for token in settings["added_tokens"])
         or not all(_keeps_blanks(one) for one in _parts(settings.get("normalizer"), "normalizers"))
         or not all(one["type"] in _CUTTERS | _OTHER_CUTTERS for one in cutters)
         or not any(_cuts_at_blanks(one) for one in [one for one in cutters if one["type"] in _CUTTERS][:1])
@@ -37,7 +42,13 @@ def safe_cut(settings: Mapping[str, Any], is_bert: bool, chinese: bool) -> re.Pa
         return None
     if not is_bert:
         return re.compile(_BLANK)
-    return re.compile(f"{_BERT_BLANK}|{_BETWEEN_CHINESE}" if chinese and "".join(added).isascii() else _BERT_BLANK)
+    return re.compile("|".join([_BERT_BLANK, _BEFORE_PUNCTUATION, *([_BETWEEN_CHINESE] if chinese else [])]))
+
+
+def without_long_runs(text: str) -> str:
+    """Shorten runs of ASCII letters and digits, or of blanks, where a longer one gives the same tokens in BERT: a word
+    of more than 100 characters is unknown."""
+    return text if len(text) < _LONGEST_RUN else _LONG_RUN.sub(lambda run: run[0][:_LONGEST_RUN], text)
 
 
 def _parts(component: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
