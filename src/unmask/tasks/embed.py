@@ -5,7 +5,7 @@ loss: its settings here, and what it takes of a batch in `heads/embed.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from unmask.tasks.text import LongTextSettings, encode_long_texts
 from unmask.text.tokenizer import Tokenizer
 
 CORRELATIONS = ("spearman", "pearson")
+WINDOW = "window"  # among the targets, where long texts are read in windows: the number of the window in its text
 EMBED_FACTS = ("prompt", "truncate_dim", "similarity")  # of models of sentence-transformers: see `EmbedTask`
 
 
@@ -146,7 +147,9 @@ class EmbedTask(Task[Vectors]):
             elif isinstance(loss, Cosine) and score is not None:
                 target = np.array([score], dtype=np.float32)
             targets = {} if target is None else {self.name: target}
-            rows += [EncodedRow(*one, place, owner=owner, targets=targets) for one in own]
+            for number, one in enumerate(own):
+                windows = {WINDOW: np.array([number])} if self.settings.long_texts == "windows" else {}
+                rows.append(EncodedRow(*one, place, owner=owner, targets={**targets, **windows}))
         return rows, Notes(truncated)
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
@@ -161,11 +164,12 @@ class EmbedTask(Task[Vectors]):
         tokens."""
         dimension = self.facts.get("truncate_dim")
         vectors = []
-        for _, windows in groupby(zip(text.rows, text.values, strict=True), lambda one: one[0].example):
-            rows, values = zip(*windows, strict=True)
-            vector = values[0]
-            if len(rows) > 1:
-                vector = np.average(values, axis=0, weights=[len(row) for row in rows])
+        starts = [n for n, row in enumerate(text.rows) if not row.targets.get(WINDOW)]
+        for start, stop in pairwise([*starts, len(text.rows)]):
+            vector = text.values[start]
+            if stop > start + 1:
+                tokens = [len(row) for row in text.rows[start:stop]]
+                vector = np.average(text.values[start:stop], axis=0, weights=tokens)
                 if self.settings.normalize_embeddings:
                     vector /= max(float(np.linalg.norm(vector)), 1e-12)
             vectors.append(vector[:dimension].astype(np.float32, copy=False))
