@@ -41,6 +41,8 @@ def pad_arrays(arrays: Arrays, longest: int) -> dict[str, npt.NDArray[np.int64]]
 class ExportedBackend(ABC):
     """A network that another engine runs."""
 
+    pads = True
+
     def __init__(self, network: ExportedNetwork, parameters: Arrays, longest: int) -> None:
         self.network, self.parameters, self.longest = network, parameters, longest
 

@@ -52,11 +52,12 @@ class CRFDecoder:
         sequences, longest, tags = emissions.shape
         score = self.start + emissions[:, 0]
         came = np.zeros((longest, sequences, tags), dtype=np.int64)
-        some_joined, shortest = joined.any(0).tolist(), int(lengths.min())
+        some_joined: Flags = np.asarray(joined.any(0))
+        shortest = int(lengths.min())
         for place in range(1, longest):
             paths = score[:, :, None] + (self._steps(joined[:, place]) if some_joined[place] else self.transitions)
             paths.argmax(1, out=came[place])
-            best = paths.max(1) + emissions[:, place]
+            best: Floats = np.max(paths, 1) + emissions[:, place]
             score = best if place < shortest else np.where((lengths > place)[:, None], best, score)
         result = np.zeros((sequences, longest), dtype=np.int64)
         every = np.arange(sequences)
@@ -95,7 +96,7 @@ class CRFDecoder:
             onward = moves[joined[one, place].astype(np.int64), tag[here]] + emissions[one, place] + beta[one, place]
             onward[np.arange(len(here)), rest[here]] = FORBIDDEN
             result[here] += _logsum(onward)
-        return np.clip(np.exp(result - total[row]), 0.0, 1.0)
+        return np.asarray(np.clip(np.exp(result - total[row]), 0.0, 1.0))
 
     def _sums(self, emissions: Floats, lengths: Numbers, joined: Flags) -> tuple[Floats, Floats, Floats]:
         """Logs of the sums over all beginnings up to a place with a tag there, over all ways on from it to the end
@@ -131,7 +132,7 @@ class CRFDecoder:
         not finite or not equal.
         """
         every, inside = self._factors
-        some_joined = joined.any(0).tolist()
+        some_joined: Flags = np.asarray(joined.any(0))
 
         def move(values: Floats, place: int, back: bool) -> Floats:
             moved = values @ (every.T if back else every)
