@@ -72,7 +72,7 @@ def record(kind: str, predictor: Any) -> None:
     backend, arrays = predictor.backend, {}
 
     class Recording:
-        parameters = backend.parameters
+        parameters, pads = backend.parameters, backend.pads
 
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             outputs: dict[str, Any] = backend.run(inputs)
