@@ -21,6 +21,8 @@ PAIRS = [("river what?", "lantern river golden stone market."), ("stone what?", 
 class Recorded:
     """A backend that returns recorded outputs for the recorded batch, and an engine that has no other."""
 
+    pads = False
+
     def __init__(self, manifest: Any, arrays: Mapping[str, Any]) -> None:
         self.manifest, self.arrays = manifest, arrays
         self.parameters = self._named("parameter.")
@@ -70,7 +72,7 @@ def record(kind: str, predictor: Any) -> None:
     backend, arrays = predictor.backend, {}
 
     class Recording:
-        parameters = backend.parameters
+        parameters, pads = backend.parameters, backend.pads
 
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             outputs: dict[str, Any] = backend.run(inputs)

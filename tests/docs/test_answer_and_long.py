@@ -78,11 +78,11 @@ def test_examples_of_data_are_read_as_they_stand(page: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_settings_exist(page: str) -> None:
-    from unmask.tasks import Answer, Classify
+    from unmask.tasks import Answer, Classify, Embed
 
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert ((ROOT / page).parent / link).is_file(), link
-    known = {**vars(Answer()), **vars(Classify())}
+    known = {**vars(Answer()), **vars(Classify()), **vars(Embed())}
     for name in re.findall(r"`task\.(\w+)", text):
         assert name in known, name

@@ -60,15 +60,17 @@ def test_equal_lengths_keep_their_order() -> None:
     assert pack([row(n, 5) for n in range(6)]).example.tolist() == list(range(6))
 
 
-@given(lengths, st.integers(1, 60))
-def test_groups_hold_each_row_once_and_keep_to_the_limit(sizes: list[int], limit: int) -> None:
+@given(lengths, st.integers(1, 60), st.integers(0, 20) | st.none())
+def test_groups_hold_each_row_once_and_keep_to_the_limits(sizes: list[int], limit: int, padding: int | None) -> None:
     rows = [row(number, size) for number, size in enumerate(sizes)]
-    groups = list(groups_by_length(rows, limit))
+    groups = list(groups_by_length(rows, limit, padding))
     assert sorted(index for group in groups for index in group) == list(range(len(sizes)))
     in_order = [sizes[index] for group in groups for index in group]
     assert in_order == sorted(sizes, reverse=True)
     for group in groups:
-        assert len(group) == 1 or sum(sizes[index] for index in group) <= limit
+        own = [sizes[index] for index in group]
+        assert len(group) == 1 or sum(own) <= limit
+        assert padding is None or max(own) * len(own) - sum(own) <= padding
 
 
 def test_new_targets_are_counted_and_the_old_batch_stays() -> None:

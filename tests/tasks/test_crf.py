@@ -3,13 +3,17 @@
 import itertools
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unmask.heads.crf import CRF
 from unmask.tasks.crf import CRFDecoder
+from unmask.tasks.task import log_softmax
 
 NEVER = float("-inf")
 
@@ -229,3 +233,44 @@ def test_a_span_on_the_only_path_is_certain_however_improbable_its_tags() -> Non
         emissions, np.array([4]), np.zeros((1, 4), dtype=bool), [(0, 1, 4, 1, 1), (0, 0, 1, 0, 2)]
     )
     assert scores.tolist() == pytest.approx([1.0, 1.0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(1, 7), min_size=1, max_size=5),
+    st.integers(2, 9),
+    st.integers(0, 2**31),
+    st.sampled_from([0.1, 3, 60]),
+)
+def test_decoding_without_torch_agrees_with_the_loss(lengths: list[int], tags: int, seed: int, scale: float) -> None:
+    """The probability of a whole path is the exponential of its loss, which torch computes; none is above the best."""
+    rules, rng = grammar(tags, seed), np.random.default_rng(seed)
+    model = crf(rules, seed)
+    emissions, sizes = padded(lengths, tags, seed, scale), np.array(lengths)
+    chain, joined = decoder(model), np.zeros(emissions.shape[:2], dtype=np.bool_)
+    logs = log_softmax(emissions)
+    best = chain.viterbi(logs, sizes, joined)
+
+    def losses(paths: np.ndarray) -> np.ndarray:
+        every = torch.ones(len(lengths), dtype=torch.bool)
+        given = torch.from_numpy(logs), torch.from_numpy(paths), torch.from_numpy(sizes)
+        return model(*given, every, every).detach().double().numpy()
+
+    def allowed(path: np.ndarray) -> bool:
+        return bool(rules.start[path[0]] and all(rules.follows[a, b] for a, b in pairwise(path)))
+
+    least = losses(best)
+    for _ in range(3):
+        others = rng.integers(0, tags, best.shape)
+        lost = losses(others)
+        for row, size in enumerate(lengths):
+            if allowed(others[row, :size]):
+                assert lost[row] >= least[row] - 1e-3 * max(1.0, abs(least[row]))
+    one_tag = [(row, 0, size, int(best[row, 0]), int(best[row, -1])) for row, size in enumerate(lengths) if size == 1]
+    one_tag += [
+        (row, 0, size, int(best[row, 0]), int(best[row, 1]))
+        for row, size in enumerate(lengths)
+        if size > 1 and len(set(best[row, 1:size].tolist())) == 1
+    ]
+    found = chain.span_probabilities(logs, sizes, joined, one_tag)
+    np.testing.assert_allclose(found, np.exp(-least[[row for row, *_ in one_tag]]), atol=1e-3)

@@ -27,6 +27,7 @@ from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
 from unmask.tasks.embed import AnyEmbedLoss, Contrastive, Cosine, Embed, EmbedTask, Unsupervised
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -322,6 +323,46 @@ def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     rows, notes = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
     assert notes.truncated == 2 and max(len(row.input_ids) for row in rows) == 8
     assert [row.owner for row in rows] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_windows_of_a_long_text_are_one_vector(learnt: Callable[..., Any], normalize: bool) -> None:
+    """The mean of the vectors of the windows, weighted by their tokens; in prediction and in the loss."""
+    examples = pairs_of(("river stone " * 9, "winter"), ("harbour", "the captain of the lantern " * 3 + "winter"))
+    given = {"max_length": 9, "stride": 5, "long_texts": "windows", "normalize_embeddings": normalize}
+    task, learner, batch = learnt(examples, Contrastive(temperature=0.5), **given)
+    rows, notes = task.encode(examples)
+    assert notes.truncated == 0 and max(map(len, rows)) == 9 and len(rows) > 6
+    learner.eval()
+    with torch.no_grad():
+        values = [learner.outputs(pack([row]))[0].numpy() for row in rows]
+    expected = []
+    for place in range(4):
+        own = [n for n, row in enumerate(rows) if row.example == place]
+        vector = sum(len(rows[n]) * values[n] for n in own) / sum(len(rows[n]) for n in own)
+        expected.append(vector / np.linalg.norm(vector) if normalize else vector)
+    made = task.decode(outputs_of(examples, rows, values), {})
+    np.testing.assert_allclose(np.concatenate(made), expected, atol=1e-6)
+
+    units = [vector / np.linalg.norm(vector) for vector in expected]
+    scores = np.array([[units[a] @ units[b] / 0.5 for b in (1, 3)] for a in (0, 2)])
+    total = -np.log(np.exp(scores).diagonal() / np.exp(scores).sum(1)).sum()
+    assert batch.target_counts == {"embed": 2}
+    assert learner(batch).terms["embed"].sum.item() == pytest.approx(total, rel=1e-4)
+
+
+def test_windows_are_learnt_and_predicted(pretrained: Path, numbers: Path, tmp_path: Path) -> None:
+    fast = ["task.max_length=8", "task.long_texts=windows", "train.budget=2 steps"]
+    for loss in ("unsupervised", "cosine"):
+        out = tmp_path / loss
+        settings = [*fast, f"task.loss={loss}"]
+        run = finetune(None, settings, model=pretrained, task="embed", train=numbers, output=out, progress=SILENT)
+    predictor = load(run.model)
+    text = "river stone harbour winter captain letter garden window"
+    vector, beginning = predictor.encode([text, " ".join(text.split()[:6])])
+    assert np.linalg.norm(vector) == pytest.approx(1) and not np.allclose(vector, beginning, atol=1e-3)
+    together = predictor.encode([text, "river", text * 5, ""])
+    np.testing.assert_allclose(together[0], vector, atol=1e-5)
 
 
 def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_path: Path) -> None:

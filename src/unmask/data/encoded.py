@@ -34,18 +34,26 @@ class EncodedRow:
 
 def longest_first(rows: Sequence[EncodedRow]) -> list[int]:
     """The indices of rows, longest first (attention is cheapest so); equal lengths keep their order."""
-    return sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    return np.argsort(-lengths, kind="stable").tolist()  # type: ignore[no-any-return]
 
 
-def groups_by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
-    """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each)."""
+def groups_by_length(rows: Sequence[EncodedRow], tokens: int, padding: int | None = None) -> Iterator[list[int]]:
+    """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each).
+
+    padding: where the rows of a group are padded to the longest of it, the most tokens of padding in a group.
+    """
     group: list[int] = []
-    size = 0
+    size = longest = padded = 0
     for index in longest_first(rows):
-        if group and size + len(rows[index]) > tokens:
+        length = len(rows[index])
+        padded += longest - length
+        if group and (size + length > tokens or (padding is not None and padded > padding)):
             yield group
             group, size = [], 0
+        if not group:
+            longest, padded = length, 0
         group.append(index)
-        size += len(rows[index])
+        size += length
     if group:
         yield group

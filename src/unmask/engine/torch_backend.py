@@ -31,6 +31,7 @@ class TorchBackend:
     compute: Callable[[Batch], Tensor]
     output: str
     parameters: Arrays
+    pads: bool = False
 
     def run(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
         kind = torch.device(self.device).type

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from unmask.learner.head import Head
 from unmask.learner.loss import Loss
 from unmask.model.config import EncoderConfig
 from unmask.model.pooler import AttentionPooling, pool
-from unmask.tasks.embed import Cosine, EmbedTask, Unsupervised
+from unmask.tasks.embed import WINDOW, Cosine, EmbedTask, Unsupervised
 from unmask.tasks.task import Task
 
 
@@ -54,11 +55,11 @@ class EmbedHead(Head):
         return F.normalize(vectors, dim=-1) if self.settings.normalize_embeddings else vectors
 
     def prepare(self, batch: Batch) -> Batch:
-        """Count examples, by their first rows; without labels each row is there twice."""
+        """Count examples, by their first rows (of windows one); without labels each row is there twice."""
         return dataclasses.replace(batch, target_positions={self.name: group_texts(batch)[0]})
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        vectors, objective = F.normalize(outputs.float(), dim=-1), self.settings.loss
+        vectors, objective = F.normalize(merge_windows(outputs.float(), batch), dim=-1), self.settings.loss
         first, second, third = (places.to(vectors.device, non_blocking=True) for places in group_texts(batch))
         known = batch.targets[self.name]
         if isinstance(objective, Cosine):
@@ -78,19 +79,43 @@ class EmbedHead(Head):
 
 def group_texts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return the places of the first texts of all examples, of the second ones in the same order, and of those third
-    ones that there are, each (some,) int64 on the CPU. Where sequences are there twice, the copy is the second text.
+    ones that there are, each (some,) int64 on the CPU, of several windows of a text of one. Where sequences are there
+    twice, the copy is the second text.
     """
     if batch.copies > 1:
         places = torch.arange(batch.num_sequences)
         return places[::2], places[1::2], places[:0]
-    example, owner, epoch = (x.numpy() for x in (batch.example, batch.owner, batch.epoch))
-    order = np.lexsort((example, owner, epoch))  # by epoch, then by owner, then as they were encoded
-    new = (np.diff(owner[order], prepend=-1) != 0) | (np.diff(epoch[order], prepend=-1) != 0)
-    starts = np.flatnonzero(new)
+    order, new_text = _by_text(batch)
+    order = order[new_text]
+    owner, epoch = batch.owner.numpy()[order], batch.epoch.numpy()[order]
+    starts = np.flatnonzero((np.diff(owner, prepend=-1) != 0) | (np.diff(epoch, prepend=-1) != 0))
     texts = np.diff(starts, append=len(order))
     found = order[starts], order[starts + 1], order[starts[texts > 2] + 2]
     first, second, third = (torch.from_numpy(places) for places in found)
     return first, second, third
+
+
+def merge_windows(vectors: Tensor, batch: Batch) -> Tensor:
+    """Give each window the mean of the vectors of all windows of its text, weighted by their tokens, as prediction has
+    it. (sequences, hidden_size)"""
+    if batch.copies > 1 or WINDOW not in batch.targets:
+        return vectors
+    order, new_text = _by_text(batch)
+    text = torch.empty(len(order), dtype=torch.int64)
+    text[torch.from_numpy(order)] = torch.from_numpy(new_text.cumsum() - 1)
+    text = text.to(vectors.device)
+    weighted = vectors * batch.lengths.to(vectors)[:, None]  # to a mean but for a factor, which no cosine sees
+    return vectors.new_zeros(int(new_text.sum()), vectors.shape[1]).index_add(0, text, weighted)[text]
+
+
+def _by_text(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Sort the sequences by epoch, then by owner, then as they were encoded; and say with which a text begins."""
+    keys = [x.numpy() for x in (batch.example, batch.owner, batch.epoch)]
+    if WINDOW not in batch.targets:
+        return np.lexsort(keys), np.ones(len(batch.example), bool)
+    windows = batch.targets[WINDOW].cpu().numpy()
+    order = np.lexsort([windows, *keys])
+    return order, windows[order] == 0
 
 
 def contrastive_loss(

@@ -21,6 +21,8 @@ from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, m
 from unmask.tasks.task import Arrays, Collected, Task
 
 TOKENS_PER_BATCH = 8192
+TOKENS_PER_PADDED_BATCH = 2048  # what a batch computes should stay in the caches of a core: see docs/design.md
+MAX_PADDING = 64  # tokens: what a call costs beside its tokens
 
 ENGINES = {
     "torch": "unmask.engine.torch_backend:TorchEngine",
@@ -33,11 +35,15 @@ ENGINES = {
 class Backend(Protocol):
     """A network with one head. Several threads may run it at once.
 
-    parameters: arrays of the head that decoding needs, such as the transitions of a CRF.
+    parameters: arrays of the head that decoding needs, such as the transitions of a CRF; pads: whether it pads the
+    sequences of a batch to one length.
     """
 
     @property
     def parameters(self) -> Arrays: ...
+
+    @property
+    def pads(self) -> bool: ...
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
         """Compute the outputs of a batch, arrays by name: (sequences, ...), (tokens, ...) or (positions, ...).
@@ -131,10 +137,13 @@ def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:
 def infer(
     backend: Backend, task: Task[Any], rows: Sequence[EncodedRow], progress: Progress = SILENT
 ) -> list[Collected]:
-    """Run the network over rows, about TOKENS_PER_BATCH tokens at a time, and collect what decoding needs of each."""
+    """Run the network over rows, in groups of about the same length, and collect what decoding needs of each."""
+    tokens, padding = TOKENS_PER_BATCH, None
+    if backend.pads:
+        tokens, padding = min(tokens, TOKENS_PER_PADDED_BATCH), MAX_PADDING
     result: dict[int, Collected] = {}
     progress.start(len(rows), "rows")
-    for group in groups_by_length(rows, TOKENS_PER_BATCH):
+    for group in groups_by_length(rows, tokens, padding):
         batch = [rows[index] for index in group]
         result.update(zip(group, task.collect(backend.run(arrays_of(batch)), batch), strict=True))
         progress.advance(len(group))

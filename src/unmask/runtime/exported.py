@@ -18,7 +18,7 @@ from unmask.errors import UserError
 from unmask.runtime.manifest import ExportedNetwork, HeadName, Manifest, Precision, check_sums, head_arrays
 from unmask.tasks.task import Arrays
 
-PADDING = 8  # lengths are rounded up to a multiple: fewer shapes to plan, and none that the kernels dislike
+PADDING = 1  # lengths are rounded up to a multiple; not at all, which is fastest (docs/design.md)
 
 
 def pad_arrays(arrays: Arrays, longest: int) -> dict[str, npt.NDArray[np.int64]]:
@@ -40,6 +40,8 @@ def pad_arrays(arrays: Arrays, longest: int) -> dict[str, npt.NDArray[np.int64]]
 
 class ExportedBackend(ABC):
     """A network that another engine runs."""
+
+    pads = True
 
     def __init__(self, network: ExportedNetwork, parameters: Arrays, longest: int) -> None:
         self.network, self.parameters, self.longest = network, parameters, longest

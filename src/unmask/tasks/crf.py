@@ -51,18 +51,21 @@ class CRFDecoder:
         """
         sequences, longest, tags = emissions.shape
         score = self.start + emissions[:, 0]
-        came = np.zeros((longest, sequences, tags), dtype=np.int32)
+        came = np.zeros((longest, sequences, tags), dtype=np.int64)
+        some_joined: Flags = np.asarray(joined.any(0))
+        shortest = int(lengths.min())
         for place in range(1, longest):
-            paths = score[:, :, None] + self._steps(joined[:, place])
-            came[place] = paths.argmax(1)
-            best = np.take_along_axis(paths, came[place][:, None], 1)[:, 0] + emissions[:, place]
-            score = np.where((lengths > place)[:, None], best, score)
+            paths = score[:, :, None] + (self._steps(joined[:, place]) if some_joined[place] else self.transitions)
+            paths.argmax(1, out=came[place])
+            best: Floats = np.max(paths, 1) + emissions[:, place]
+            score = best if place < shortest else np.where((lengths > place)[:, None], best, score)
         result = np.zeros((sequences, longest), dtype=np.int64)
         every = np.arange(sequences)
         tag = (score + self.end).argmax(1)
         for place in range(longest - 1, -1, -1):
-            result[:, place] = np.where(lengths > place, tag, 0)
-            tag = np.where(lengths > place, came[place][every, tag], tag)
+            inside = lengths > place
+            result[:, place] = np.where(inside, tag, 0)
+            tag = np.where(inside, came[place][every, tag], tag)
         return result
 
     def span_probabilities(
@@ -73,29 +76,39 @@ class CRFDecoder:
         A span is (sequence, first place, stop, tag of the first place, tag of the places after it): it is summed over
         all paths that have exactly these tags there and do not go on with the last.
         """
+        if not spans:
+            return np.zeros(0)
+        row, start, stop, tag, rest = np.array(spans, dtype=np.int64).T
+        alpha, beta, total = self._sums(emissions, lengths, joined)
+        moves = np.stack([self.transitions, self._inside])
+        result = alpha[row, start, tag]
+        for more in range(1, int((stop - start).max())):
+            here = np.flatnonzero(start + more < stop)
+            one, place = row[here], start[here] + more
+            result[here] += moves[joined[one, place].astype(np.int64), tag[here], rest[here]]
+            result[here] += emissions[one, place, rest[here]]
+            tag[here] = rest[here]
+        ends = stop == lengths[row]
+        result[ends] += self.end[tag[ends]]
+        here = np.flatnonzero(~ends)
+        if len(here):
+            one, place = row[here], stop[here]
+            onward = moves[joined[one, place].astype(np.int64), tag[here]] + emissions[one, place] + beta[one, place]
+            onward[np.arange(len(here)), rest[here]] = FORBIDDEN
+            result[here] += _logsum(onward)
+        return np.asarray(np.clip(np.exp(result - total[row]), 0.0, 1.0))
+
+    def _sums(self, emissions: Floats, lengths: Numbers, joined: Flags) -> tuple[Floats, Floats, Floats]:
+        """Logs of the sums over all beginnings up to a place with a tag there, over all ways on from it to the end
+        (both as emissions), and over all paths (sequences,)."""
         rows = np.arange(len(lengths))
-        for exact in (False, True):
-            alpha = self._alpha(emissions, joined, exact)
-            beta = self._beta(emissions, lengths, joined, exact)
+        for compute in (self._scaled_sums, self._exact_sums):
+            alpha, beta = compute(emissions, lengths, joined)
             total = _logsum(alpha[rows, lengths - 1] + self.end)
             back = _logsum(self.start + emissions[:, 0] + beta[:, 0])
-            if np.isfinite(total).all() and np.allclose(total, back, rtol=1e-9, atol=1e-6):
+            if (np.abs(total - back) <= 1e-6 + 1e-9 * np.abs(back)).all():  # not where either is infinite
                 break
-        moves = (self.transitions, self._inside)
-        result = np.zeros(len(spans))
-        for number, (row, start, stop, first, rest) in enumerate(spans):
-            score, tag = alpha[row, start, first], first
-            for place in range(start + 1, stop):
-                score += moves[int(joined[row, place])][tag, rest] + emissions[row, place, rest]
-                tag = rest
-            if stop == lengths[row]:
-                score += self.end[tag]
-            else:
-                onward = moves[int(joined[row, stop])][tag] + emissions[row, stop] + beta[row, stop]
-                onward[rest] = FORBIDDEN
-                score += _logsum(onward)
-            result[number] = score - total[row]
-        return np.clip(np.exp(result), 0.0, 1.0)
+        return alpha, beta, total
 
     @cached_property
     def _inside(self) -> Floats:
@@ -111,43 +124,63 @@ class CRFDecoder:
         """The scores of moving to a place: (sequences, tags, tags), or (tags, tags) for all."""
         return np.where(joined[:, None, None], self._inside, self.transitions) if joined.any() else self.transitions
 
-    def _moved(self, values: Floats, joined: Flags, exact: bool, back: bool) -> Floats:
-        """Log of the sum over the tags that one moves from to each tag, or (back) over those that one moves to:
-        (sequences, tags), as the values of those tags.
+    def _scaled_sums(self, emissions: Floats, lengths: Numbers, joined: Flags) -> tuple[Floats, Floats]:
+        """Sum by products of matrices, much faster than adding up logarithms: at each place the sums are divided by
+        their own sum, whose logarithm is kept (Rabiner 1989, section V.A).
 
-        Not exact: a product of matrices, much faster than adding up logarithms. What is below 1e-308 of the greatest is
-        lost; where nothing else goes on, the sums over all paths from both ends are not finite or not equal, and
-        `span_probabilities` takes the exact way.
+        What is below 1e-308 of that is lost; where nothing else goes on, the sums over all paths from both ends are
+        not finite or not equal.
         """
-        if exact and back:
-            return _logsum(self._steps(joined) + values[:, None, :], 2)
-        if exact:
-            return _logsum(values[:, :, None] + self._steps(joined), 1)
-        every, inside = (factors.T if back else factors for factors in self._factors)
-        most = values.max(1, keepdims=True)
-        shift = np.where(np.isfinite(most), most, 0.0)
-        scaled = np.exp(values - shift)
-        sums = scaled @ every
-        if joined.any():
-            sums = np.where(joined[:, None], scaled @ inside, sums)
-        with np.errstate(divide="ignore"):
-            return np.log(sums) + shift
+        every, inside = self._factors
+        some_joined: Flags = np.asarray(joined.any(0))
 
-    def _alpha(self, emissions: Floats, joined: Flags, exact: bool) -> Floats:
-        """Log of the sum over all beginnings up to a place with a tag there: as emissions."""
+        def move(values: Floats, place: int, back: bool) -> Floats:
+            moved = values @ (every.T if back else every)
+            if some_joined[place]:
+                moved = np.where(joined[:, place, None], values @ (inside.T if back else inside), moved)
+            return moved
+
+        longest, shortest = emissions.shape[1], int(lengths.min())
+        alpha, beta = np.empty((2, *emissions.shape))
+        forward, backward = np.ones((2, len(lengths), longest))  # what the sums at each place were divided by
+        peak = emissions.max(-1)
+        weights, end = np.exp(emissions - peak[:, :, None]), np.exp(self.end)
+        with np.errstate(all="ignore"):
+            values = np.exp(self.start) * weights[:, 0]
+            for place in range(longest):
+                if place:
+                    values = move(values, place, back=False) * weights[:, place]
+                norm = values.sum(1, keepdims=True)
+                values = values / norm
+                alpha[:, place], forward[:, place] = values, norm[:, 0]
+            values = beta[:, -1] = np.broadcast_to(end, alpha[:, -1].shape)
+            for place in range(longest - 1, 0, -1):
+                moved = move(weights[:, place] * values, place, back=True)
+                norm = moved.sum(1, keepdims=True)
+                values = moved / norm
+                if place >= shortest:
+                    going_on = (lengths > place)[:, None]
+                    values, norm = np.where(going_on, values, end), np.where(going_on, norm, 1.0)
+                beta[:, place - 1], backward[:, place] = values, norm[:, 0]
+            after = np.where(np.arange(longest) < lengths[:, None], np.log(backward) + peak, 0.0)
+            after = np.cumsum(after[:, :0:-1], axis=1)[:, ::-1]  # of the places after each but the last
+            alpha = np.log(alpha) + np.cumsum(np.log(forward) + peak, axis=1)[:, :, None]
+            beta = np.log(beta)
+            beta[:, :-1] += after[:, :, None]
+        return alpha, beta
+
+    def _exact_sums(self, emissions: Floats, lengths: Numbers, joined: Flags) -> tuple[Floats, Floats]:
         alpha = emissions.copy()
         alpha[:, 0] += self.start
-        for place in range(1, emissions.shape[1]):
-            alpha[:, place] += self._moved(alpha[:, place - 1], joined[:, place], exact, back=False)
-        return alpha
-
-    def _beta(self, emissions: Floats, lengths: Numbers, joined: Flags, exact: bool) -> Floats:
-        """Log of the sum over all ways on from a tag at a place to the end: as emissions."""
         beta = np.broadcast_to(self.end, emissions.shape).copy()
-        for place in range(emissions.shape[1] - 1, 0, -1):
-            moved = self._moved(emissions[:, place] + beta[:, place], joined[:, place], exact, back=True)
+        longest = emissions.shape[1]
+        for place in range(1, longest):
+            alpha[:, place] += _logsum(alpha[:, place - 1, :, None] + self._steps(joined[:, place]), 1)
+        for place in range(longest - 1, 0, -1):
+            onward = emissions[:, place] + beta[:, place]
+            moved = _logsum(self._steps(joined[:, place]) + onward[:, None, :], 2)
             beta[:, place - 1] = np.where((lengths > place)[:, None], moved, self.end)
-        return beta
+        return alpha, beta
 
 
 def _logsum(values: Floats, axis: int = -1) -> Floats:

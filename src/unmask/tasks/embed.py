@@ -5,6 +5,7 @@ loss: its settings here, and what it takes of a batch in `heads/embed.py`.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -16,11 +17,12 @@ from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Similarity, Vectors, ranked
-from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings, nothing_to_learn
-from unmask.tasks.text import special_flags
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, nothing_to_learn
+from unmask.tasks.text import LongTextSettings, encode_long_texts
 from unmask.text.tokenizer import Tokenizer
 
 CORRELATIONS = ("spearman", "pearson")
+WINDOW = "window"  # among the targets, where long texts are read in windows: the number of the window in its text
 EMBED_FACTS = ("prompt", "truncate_dim", "similarity")  # of models of sentence-transformers: see `EmbedTask`
 
 
@@ -59,7 +61,7 @@ AnyEmbedLoss = Annotated[Contrastive | Cosine | Unsupervised, setting(discrimina
 
 
 @config
-class Embed(TaskSettings):
+class Embed(LongTextSettings):
     """Settings of vectors of texts."""
 
     name: Literal["embed"] = "embed"
@@ -131,30 +133,47 @@ class EmbedTask(Task[Vectors]):
         return {**super().schema(), "metric": self.metric, "scores": self.scores, **self.facts}
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
-        """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
-        same for equal texts."""
+        """Encode each text of each example as a sequence, or as its windows, in order. The target is the score, or a
+        number that is the same for equal texts."""
         prompt = self.facts.get("prompt", "")
         texts = [(owner, prompt + text) for owner, one in enumerate(examples) for text in _texts(one)]
-        encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
-        numbers: dict[tuple[int, ...], int] = {}
+        parts, truncated = encode_long_texts(self.tokenizer, [text for _, text in texts], None, self.settings)
+        numbers: dict[bytes, int] = {}
         rows = []
-        for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):
+        for place, ((owner, _), own) in enumerate(zip(texts, parts, strict=True)):
             score, loss, target = examples[owner].number, self.settings.loss, None
             if isinstance(loss, Unsupervised) or (isinstance(loss, Contrastive) and score is None):
-                target = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
+                target = np.array([numbers.setdefault(b"".join(ids.tobytes() for ids, _, _ in own), len(numbers))])
             elif isinstance(loss, Cosine) and score is not None:
                 target = np.array([score], dtype=np.float32)
-            parts = np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one)
             targets = {} if target is None else {self.name: target}
-            rows.append(EncodedRow(*parts, place, owner=owner, targets=targets))
-        return rows, Notes(sum(one.truncated for one in encoded))
+            for number, one in enumerate(own):
+                windows = {WINDOW: np.array([number])} if self.settings.long_texts == "windows" else {}
+                rows.append(EncodedRow(*one, place, owner=owner, targets={**targets, **windows}))
+        return rows, Notes(truncated)
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
-        """The vector (hidden_size,) of each text."""
-        return list(outputs["embeddings"][:, : self.facts.get("truncate_dim")])
+        """The vector (hidden_size,) of each window."""
+        return list(outputs["embeddings"])
 
     def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Vectors]:
-        return [text.values[0] if text.example.pair is None else np.stack(text.values[:2]) for text in texts]
+        return [self._vectors(text) for text in texts]
+
+    def _vectors(self, text: Outputs) -> Vectors:
+        """The vector of a text, or of the first two of an example: the mean of those of its windows, weighted by their
+        tokens."""
+        dimension = self.facts.get("truncate_dim")
+        vectors = []
+        starts = [n for n, row in enumerate(text.rows) if not row.targets.get(WINDOW)]
+        for start, stop in pairwise([*starts, len(text.rows)]):
+            vector = text.values[start]
+            if stop > start + 1:
+                tokens = [len(row) for row in text.rows[start:stop]]
+                vector = np.average(text.values[start:stop], axis=0, weights=tokens)
+                if self.settings.normalize_embeddings:
+                    vector /= max(float(np.linalg.norm(vector)), 1e-12)
+            vectors.append(vector[:dimension].astype(np.float32, copy=False))
+        return vectors[0] if text.example.pair is None else np.stack(vectors[:2])
 
     def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """Return the vector of a text; of a pair its cosine, or whatever `similarity` names."""

@@ -129,10 +129,15 @@ class TagTask(SpanTask):
             emissions = np.zeros((len(numbers), int(lengths.max()), len(self.tags)))
             joined = np.zeros(emissions.shape[:2], dtype=np.bool_)
             for row, number in enumerate(numbers):
-                own, text = words[number], texts[number]
-                allowed = self.tags.allowed(own, self.tags_every_token and text.example.tokens is not None)
-                emissions[row, : len(own)] = np.where(allowed, log_softmax(np.concatenate(text.values)), -np.inf)
-                joined[row, : len(own)] = own.joined
+                values = texts[number].values
+                emissions[row, : lengths[row]] = values[0] if len(values) == 1 else np.concatenate(values)
+            emissions = log_softmax(emissions)
+            for row, number in enumerate(numbers):
+                if texts[number].example.tokens is not None:
+                    own = words[number]
+                    allowed = self.tags.allowed(own, self.tags_every_token)
+                    emissions[row, : len(own)][~allowed] = -np.inf
+                    joined[row, : len(own)] = own.joined
             paths = chain.viterbi(emissions, lengths, joined)
             spans = [
                 (row, start, stop, int(path[start]), int(path[start]) + 1)

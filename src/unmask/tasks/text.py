@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.config import config, setting
-from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.data.encoded import EncodedRow
 from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, WindowSettings
-from unmask.tasks.windows import long_text_inputs
-from unmask.text.tokenizer import Encoding, Tokenizer
+from unmask.tasks.windows import encode_windows
+from unmask.text.public.specials import TokenArrays
+from unmask.text.tokenizer import Tokenizer
 
 P = TypeVar("P")
 
 
 @config
-class TextSettings(WindowSettings):
-    """Settings that the tasks on whole texts share."""
+class LongTextSettings(WindowSettings):
+    """Settings of the tasks that truncate long texts, or read them in windows."""
 
     max_length: int = setting(
         default=128, ge=8, description="maximum length in tokens; longer texts are handled as `long_texts` sets"
@@ -30,6 +31,12 @@ class TextSettings(WindowSettings):
         default="truncate",
         description="a text longer than max_length: truncated and reported, or read in overlapping windows",
     )
+
+
+@config
+class TextSettings(LongTextSettings):
+    """Settings that the tasks on whole texts share."""
+
     pooling: Literal["cls", "mean", "max", "attention"] = setting(
         default="cls",
         description="one vector per text: the [CLS] state, or the mean, the maximum or the attention-weighted mean "
@@ -115,22 +122,13 @@ class TextTask(Task[P]):
         if self.labels:
             labelled = [one for one in examples if one.target is not None]
             check_targets(labelled, self.reads, self.labels, "the training data")
+        texts = [example.text for example in examples]
         pairs = [example.pair for example in examples]
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples],
-            pairs if any(pair is not None for pair in pairs) else None,
-            max_length=settings.max_length if settings.long_texts == "truncate" else None,
-        )
-        truncated = sum(one.truncated for one in encoded)
         rows: list[EncodedRow] = []
-        for owner, (example, one) in enumerate(zip(examples, encoded, strict=True)):
+        parts, truncated = encode_long_texts(self.tokenizer, texts, pairs, settings)
+        for owner, (example, own) in enumerate(zip(examples, parts, strict=True)):
             targets = {} if example.target is None else {self.name: self.target_of(example)}
-            parts = [(np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one))]
-            if len(one.input_ids) > settings.max_length:
-                windows, cut = long_text_inputs(self.tokenizer, one, settings.max_length, settings.window_stride)
-                parts = [window.parts for window in windows]
-                truncated += cut
-            rows += [EncodedRow(*part, owner, owner=owner, targets=targets) for part in parts]
+            rows += [EncodedRow(*part, owner, owner=owner, targets=targets) for part in own]
         return rows, Notes(truncated)
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
@@ -138,9 +136,14 @@ class TextTask(Task[P]):
         return list(outputs["logits"])
 
 
-def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:
-    """(tokens,): SPECIAL_TOKEN at the tokens that encoding added."""
-    return np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
+def encode_long_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str | None] | None, settings: LongTextSettings
+) -> tuple[list[list[TokenArrays]], int]:
+    """Encode each text, or pair, as one sequence, or as its windows; and count those that were truncated."""
+    if settings.long_texts == "truncate":
+        arrays, truncated = tokenizer.encode_arrays(texts, pairs, settings.max_length)
+        return [[one] for one in arrays], truncated
+    return encode_windows(tokenizer, texts, pairs, settings.max_length, settings.window_stride)
 
 
 def mean_of_windows(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.encoded import SPECIAL_TOKEN
+from unmask.text.public.specials import SPECIAL_TOKEN, TokenArrays
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 Ids = npt.NDArray[np.int64]
@@ -98,7 +98,7 @@ class WindowInput:
     """A window as a sequence: parts: `input_ids`, `token_type_ids` and `flags` of an EncodedRow; text_start: where the
     first token of the window stands in it."""
 
-    parts: tuple[Ids, Ids, npt.NDArray[np.uint8]]
+    parts: TokenArrays
     window: Window
     text_start: int
 
@@ -148,18 +148,9 @@ def window_inputs(
     return result
 
 
-def with_special_tokens(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
+def with_special_tokens(tokenizer: Tokenizer, texts: Sequence[Ids]) -> TokenArrays:
     """Put special tokens around a text or a pair: BERT's [CLS] text [SEP] pair [SEP]; ids, types and flags."""
-    frame = tokenizer.single_template if len(texts) == 1 else tokenizer.pair_template
-    parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_token_type_ids[0])]
-    flags = [np.full(len(frame.runs[0]), SPECIAL_TOKEN, dtype=np.uint8)]
-    for text, segment, run, its in zip(
-        texts, frame.text_token_type_ids, frame.runs[1:], frame.run_token_type_ids[1:], strict=True
-    ):
-        parts += [text, np.array(run)]
-        segments += [np.full(len(text), segment), np.array(its)]
-        flags += [np.zeros(len(text), dtype=np.uint8), np.full(len(run), SPECIAL_TOKEN, dtype=np.uint8)]
-    return np.concatenate(parts), np.concatenate(segments), np.concatenate(flags)
+    return (tokenizer.single_template if len(texts) == 1 else tokenizer.pair_template).around(texts)
 
 
 def long_text_inputs(
@@ -178,3 +169,20 @@ def long_text_inputs(
     most = (max_length - tokenizer.pair_template.size) // 2
     repeated = TextTokens(beside.input_ids[:most], beside.word_starts)
     return window_inputs(tokenizer, moving, repeated, max_length, stride, first=moving is first), len(beside) > most
+
+
+def encode_windows(
+    tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str | None] | None, max_length: int, stride: int
+) -> tuple[list[list[TokenArrays]], int]:
+    """The sequences of at most `max_length` tokens in which each text, or pair, is read: the whole, or its windows;
+    and how many of the repeated texts were truncated."""
+    result, truncated = [], 0
+    for encoded in tokenizer.encode_batch(texts, pairs):
+        if len(encoded.input_ids) > max_length:
+            inputs, cut = long_text_inputs(tokenizer, encoded, max_length, stride)
+            result.append([one.parts for one in inputs])
+            truncated += cut
+        else:
+            flags = np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
+            result.append([(np.array(encoded.input_ids), np.array(encoded.token_type_ids), flags)])
+    return result, truncated

@@ -9,7 +9,7 @@ the markers "[E1]" and "[/E1]", are read in a text as other libraries do, whom w
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,19 +28,20 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
 from unmask.text import folding, wordpiece
-from unmask.text.encoding import Encoding, Padding, TokenCounts, model_inputs
+from unmask.text.encoding import Encoding, Padding, TokenCounts, assemble, assemble_arrays, model_inputs
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import layout, specials
 from unmask.text.public.alignment import align_tokens, first_of_each, split_sentences
+from unmask.text.public.beginning import encode_beginnings, safe_cut, without_long_runs
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
-from unmask.text.public.specials import readable
+from unmask.text.public.specials import SPECIAL_TOKEN, TokenArrays, readable
 from unmask.text.public.spelling import detect_spelling
 from unmask.text.public.vocabulary import note_differences
 from unmask.text.words import WordCounter, read_plain
 
-__all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
+__all__ = ["SPECIAL_TOKEN", "Encoding", "Tokenizer", "TokenizerConfig"]
 
-WORD_START, SENTENCE_START, SPECIAL_TOKEN = 1, 2, 4  # the bits of the flags of `encode_texts`
+WORD_START, SENTENCE_START = 1, 2  # with SPECIAL_TOKEN the bits of the flags of `encode_texts`
 _TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
 _READ_TEXT = ("truncation_side", "split_special_tokens")  # settings of other libraries that change the ids of a text
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
@@ -80,7 +81,7 @@ class Tokenizer:
         self.special_tokens, self.all_special_ids, self._not_in_text, templates = specials.find_special_tokens(
             settings, self._config, self._token_ids, self._whole.post_processor, origin
         )
-        self.single_template, self.pair_template = templates
+        self.single_template, self.pair_template = self._templates = templates
         self.cls_token_id, self.sep_token_id, self.pad_token_id = (
             self._token_ids[self.special_tokens[role]] for role in ("cls", "sep", "pad")
         )
@@ -92,6 +93,7 @@ class Tokenizer:
         self._plain = plain or self._without(self._not_in_text)
         self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
         self._is_bert = layout.is_of_bert(self._whole, settings)
+        self._cuts_as_bert = self._is_bert and plain is not None  # and no text becomes an added token
         self._takes_blanks = any(token["lstrip"] or token["rstrip"] for token in settings["added_tokens"])
         # what happens to text before it is cut, detected by trying
         tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
@@ -358,15 +360,56 @@ class Tokenizer:
         others = list(pairs) if pairs is not None else [None] * len(texts)
         if len(others) != len(texts):
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
-        flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
-        encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if not self._is_bert or self._takes_blanks:  # there the library cuts words as we do
-            encodings = align_tokens(flat, encodings, self._blank).per_text()
+        flat = [*texts, *(other for other in others if other is not None)]
+
+        def encode(parts: Sequence[str]) -> Sequence[Any]:
+            clean = [readable(part) for part in parts]
+            encodings: Sequence[Any] = backend.encode_batch(clean, add_special_tokens=False)
+            if self._is_bert and not self._takes_blanks:  # the library cuts words as we do
+                return encodings
+            return align_tokens(clean, encodings, self._blank).per_text()
+
+        most = None if add_special_tokens else max_length
+        encodings, templates = self._encode_most(flat, most, encode), self._templates
         seconds = iter(encodings[len(texts) :])
         return [
-            self._assemble(first, None if other is None else next(seconds), max_length)
+            assemble(templates, first, None if other is None else next(seconds), max_length, self.truncates_left)
             for first, other in zip(encodings[: len(texts)], others, strict=True)
         ]
+
+    def encode_arrays(
+        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, max_length: int | None = None
+    ) -> tuple[list[TokenArrays], int]:
+        """`encode` for many texts at once as arrays alone: of each its input_ids and token_type_ids (tokens,) int64
+        and flags (tokens,) uint8, SPECIAL_TOKEN at the tokens that were added; and how many texts were truncated."""
+        others = list(pairs) if pairs is not None else [None] * len(texts)
+        flat = [*texts, *(other for other in others if other is not None)]
+        templates, left = self._templates, self.truncates_left
+        shorten = self._cuts_as_bert and self._settings["model"].get("max_input_chars_per_word", 100) <= 100
+
+        def encode(parts: Sequence[str]) -> Sequence[list[int]]:
+            clean = [readable(without_long_runs(part) if shorten else part) for part in parts]
+            return [one.ids for one in self._plain.encode_batch_fast(clean, add_special_tokens=False)]
+
+        ids = self._encode_most(flat, max_length, encode)
+        seconds = iter(ids[len(texts) :])
+        rows = [
+            assemble_arrays(templates, first, None if other is None else next(seconds), max_length, left)
+            for first, other in zip(ids[: len(texts)], others, strict=True)
+        ]
+        return [row for row, _ in rows], sum(truncated for _, truncated in rows)
+
+    def _encode_most(
+        self, texts: Sequence[str], max_length: int | None, encode: Callable[[Sequence[str]], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """The encodings of texts, of which more than `max_length` tokens are not read."""
+        if max_length is None or self.truncates_left:
+            return encode(texts)
+        return encode_beginnings(texts, max_length - self.single_template.size, self._safe_cut, encode)
+
+    @cached_property
+    def _safe_cut(self) -> re.Pattern[str] | None:
+        return safe_cut(self._settings, self._cuts_as_bert, self.tokenize_chinese_chars)
 
     def __call__(
         self,
@@ -400,41 +443,6 @@ class Tokenizer:
             module, _, make = _TENSORS[return_tensors].partition(":")
             return {name: getattr(import_module(module), make)(rows) for name, rows in columns.items()}
         return {name: rows[0] if single else rows for name, rows in columns.items()}
-
-    def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoding:
-        """The tokens of one or two texts as one sequence."""
-        frame = self.single_template if second is None else self.pair_template
-        sizes = [len(first)] if second is None else [len(first), len(second)]
-        keep = sizes if max_length is None else self._truncated_sizes(sizes, max_length - frame.size, max_length)
-        ids, segments = list(frame.runs[0]), list(frame.run_token_type_ids[0])
-        offsets, special = [(0, 0)] * len(ids), [True] * len(ids)
-        words: list[int | None] = [None] * len(ids)
-        begin = 0
-        for number, (text, kept) in enumerate(zip((first, second), keep, strict=False)):
-            begin, run = len(ids), frame.runs[number + 1]
-            part = slice(len(text) - kept, None) if self.truncates_left else slice(kept)
-            ids += text.ids[part]
-            ids += run
-            segments += [frame.text_token_type_ids[number]] * kept
-            segments += frame.run_token_type_ids[number + 1]
-            offsets += text.offsets[part]
-            offsets += [(0, 0)] * len(run)
-            words += text.word_ids[part]
-            words += [None] * len(run)
-            special += [False] * kept
-            special += [True] * len(run)
-        return Encoding(ids, segments, offsets, words, special, keep != sizes, None if second is None else begin)
-
-    @staticmethod
-    def _truncated_sizes(sizes: list[int], max_tokens: int, max_length: int) -> list[int]:
-        """How many tokens of each text are kept: in a pair, the longer one is cut first."""
-        if max_tokens < len(sizes):
-            least = max_length - max_tokens + len(sizes)
-            raise UserError(f"max_length {max_length} leaves no room for text", allowed=f"{least} or more")
-        if len(sizes) == 1:
-            return [min(sizes[0], max_tokens)]
-        keep = min(sizes[0], max(max_tokens - sizes[1], max_tokens - max_tokens // 2))
-        return [keep, min(sizes[1], max_tokens - keep)]
 
     def encode_texts(
         self, texts: Sequence[str], words: Words | None = None

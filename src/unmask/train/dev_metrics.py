@@ -53,7 +53,7 @@ def _collect(learner: TaskLearner, task: Task[Any], rows: Sequence[EncodedRow]) 
     head, device = learner.head, next(learner.parameters()).device
     total, count = 0.0, 0
     collected: dict[int, npt.NDArray[Any]] = {}
-    for group in _groups(head.uses_in_batch_negatives, rows):
+    for group in _groups(head.uses_in_batch_negatives or head.keeps_rows_together, rows):
         some = [rows[index] for index in group]
         batch = pack(some).to(device)
         outputs = learner.outputs(batch)
@@ -65,9 +65,9 @@ def _collect(learner: TaskLearner, task: Task[Any], rows: Sequence[EncodedRow]) 
     return [collected[index] for index in range(len(rows))], {"loss": total / count} if count else {}
 
 
-def _groups(in_batch_negatives: bool, rows: Sequence[EncodedRow]) -> Iterator[list[int]]:
-    """Yield the indices of the rows of each batch, longest first."""
-    if not in_batch_negatives:
+def _groups(together: bool, rows: Sequence[EncodedRow]) -> Iterator[list[int]]:
+    """Yield the indices of the rows of each batch, longest first; together: whether those of an example share one."""
+    if not together:
         yield from groups_by_length(rows, TOKENS_PER_BATCH)
         return
     for _, group in groupby(range(len(rows)), key=lambda index: rows[index].owner // NEGATIVES):

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import models
 
 from unmask.errors import UserError
@@ -38,6 +40,8 @@ NAMES = {
 UNUSED = re.compile(r"[\[<]\|?(?:unused|extra_id|madeupword|reserved)[\w-]*\|?[\]>]|.*NOTUSED")
 # Unicode keeps this character for internal use: no text has it, see `Tokenizer`
 RESERVED = "\U0010ffff"
+SPECIAL_TOKEN = 4  # the flag of a special token
+TokenArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]  # input_ids, token_type_ids, flags
 _NO_TEXT = re.compile(f"[\ud800-\udfff{RESERVED}]")
 
 
@@ -57,6 +61,23 @@ class SpecialTokensTemplate:
     def size(self) -> int:
         """How many special tokens there are."""
         return sum(map(len, self.runs))
+
+    def around(self, texts: Sequence[NDArray[np.int64]]) -> TokenArrays:
+        """Put the special tokens around the ids of one or two texts: input_ids, token_type_ids and flags."""
+        count = self.size + sum(map(len, texts))
+        ids, types = np.empty(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        flags = np.zeros(count, dtype=np.uint8)
+        place = 0
+        for number, run in enumerate(self.runs):
+            if number:
+                text, begin = texts[number - 1], place
+                place += len(text)
+                ids[begin:place], types[begin:place] = text, self.text_token_type_ids[number - 1]
+            after = place + len(run)
+            ids[place:after], types[place:after] = run, self.run_token_type_ids[number]
+            flags[place:after] = SPECIAL_TOKEN
+            place = after
+        return ids, types, flags
 
 
 Templates = tuple[SpecialTokensTemplate, SpecialTokensTemplate]  # around a text, and around a pair
