@@ -23,7 +23,6 @@ from unmask.metrics.figures import Means, bootstrap, difference
 from unmask.runtime.backend import TOKENS_PER_BATCH, arrays_of
 from unmask.runtime.predictor import Predictor
 from unmask.tasks.task import probabilities_of, split_rows
-from unmask.tasks.text import special_flags
 
 MAX_DROP = 0.01
 MIN_COSINE = 0.998
@@ -114,14 +113,13 @@ def encode_rows(predictor: Predictor, examples: Sequence[Example]) -> list[Encod
     if predictor.manifest.task is not None:
         return predictor.task.encode([one.without_targets for one in examples])[0]
     tokenizer, longest, rows = predictor.tokenizer, predictor.manifest.max_position_embeddings, []
-    for number, one in enumerate(tokenizer.encode_batch([example.text for example in examples], max_length=longest)):
-        ids, flags = np.array(one.input_ids), special_flags(one)
+    encoded, _ = tokenizer.encode_arrays([example.text for example in examples], max_length=longest)
+    for number, (ids, types, flags) in enumerate(encoded):
         places = np.flatnonzero(flags != SPECIAL_TOKEN)
         places = places[number % max(1, min(HIDDEN, len(places))) :: HIDDEN]
         targets = {"masked": ids[places]}
         ids[places] = tokenizer.mask_token_id
         if len(places):
-            types = np.array(one.token_type_ids)
             rows.append(EncodedRow(ids, types, flags, number, owner=number, targets=targets, positions=places))
     if not rows:
         raise UserError("no text has a token", given=examples[0].source)
