@@ -1,5 +1,6 @@
 """`unmask predict` and `unmask fill`: predictions of a fine-tuned model for rows, of a pretrained one for [MASK]."""
 
+import gc
 import hashlib
 import json
 import sys
@@ -90,6 +91,7 @@ def predict(
     job = Job(model, file or "-", output)
     state = None if restart or not job.can_continue else read_state(job.target)
     predictor = job.open(state, backend, precision, allow_unused)
+    gc.freeze()  # looking for cycles in all that was loaded, with each block anew, takes longer than to read the rows
     task, written = predictor.task, format_of(predictor.task)
     shape = _shape(written, style, output)
     if top_k is not None and not task.ranks:
