@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from unmask import console, files
+from unmask.advice import advise, flag
 from unmask.errors import UserError
 from unmask.messages import message
 
@@ -122,12 +123,14 @@ def read_state(target: Path) -> State | None:
     if not part.exists() or (not path.exists() and part.stat().st_size == 0):
         return None
     if not path.exists():
-        raise UserError("{path} already exists", part, hint="choose another name for --output, or remove that file")
+        raise UserError("{path} already exists", part, hint="choose another name, or remove that file")
     values = files.read_object(path)
     known = values.pop("format", None) == FORMAT and values.keys() == asdict(State()).keys()
     if not known or part.stat().st_size < values["size"]:
         given = message("{part} does not belong to it", part)
-        raise UserError("{path} cannot be continued", path, given=given, hint="--restart begins again")
+        raise UserError(
+            "{path} cannot be continued", path, given=given, hint=advise("{option} begins again", flag("restart"))
+        )
     return State(**values) if values["rows"] else None
 
 
@@ -142,7 +145,7 @@ def check_conditions(target: Path, state: State, conditions: Mapping[str, Any]) 
             allowed=[f"{name}: {_short(state.conditions.get(name))}" for name in other],
             hint=[
                 message("{rows:,} rows are written: the same command as then continues after them", state.rows),
-                "--restart begins again",
+                advise("{option} begins again", flag("restart")),
             ],
         )
 
