@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SAVE_EVERY = 1.0  # seconds of work that a kill may cost, beside the block under way
 FORMAT = 1  # of FILE.part.json
+AGAIN = "{option} begins again"
 
 Encode = Callable[[Sequence["Example"], Sequence[Any], bool], bytes]
 """Examples, their predictions, and whether they are the first ones -> what to write."""
@@ -145,7 +146,7 @@ def check_conditions(target: Path, state: State, conditions: Mapping[str, Any]) 
             allowed=[f"{name}: {_short(state.conditions.get(name))}" for name in other],
             hint=[
                 message("{rows:,} rows are written: the same command as then continues after them", state.rows),
-                advise("{option} begins again", flag("restart")),
+                advise(AGAIN, flag("restart")),
             ],
         )
 
