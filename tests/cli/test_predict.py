@@ -38,7 +38,7 @@ def test_a_file_without_labels_keeps_ids_and_lines(command, classifier: Path, tm
 
 def test_blocks_do_not_change_the_predictions(command, classifier, table: Path, monkeypatch) -> None:
     whole = lines(command("predict", classifier, table, "--all").out)
-    monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
+    monkeypatch.setattr("unmask.runtime.predictor.BLOCK_ROWS", 3)
     parts = lines(command("predict", classifier, table, "--all").out)
     assert len(whole) == 80 and [row["id"] for row in whole] == [row["id"] for row in parts]
     for one, other in zip(whole, parts, strict=True):
@@ -79,7 +79,8 @@ def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: P
     monkeypatch.setattr("unmask.console.StepProgress.advance", broken)
     stopped = command("predict", classifier, table, "--output", out)
     assert stopped.code == 130 and "SIGINT" in stopped.err
-    assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert out.read_text() == before and left == {f"predicted.csv{end}" for end in ("", ".part", ".part.json")}
 
 
 def test_what_is_there_is_not_overwritten_by_mistake(command, classifier: Path, tmp_path: Path) -> None:

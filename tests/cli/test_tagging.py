@@ -141,7 +141,7 @@ def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) ->
 
 def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, monkeypatch) -> None:
     whole = command("predict", tagger, tagged, "--format", "conll").out
-    monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
+    monkeypatch.setattr("unmask.runtime.predictor.BLOCK_ROWS", 3)
     monkeypatch.setattr("unmask.runtime.backend.TOKENS_PER_BATCH", 30)
     assert command("predict", tagger, tagged, "--format", "conll").out == whole
 

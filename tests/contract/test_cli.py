@@ -29,7 +29,7 @@ COMMANDS = {
     "--input-format --encoding --unknown-labels SETTINGS --allow-unused --backend --precision "
     "--json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column "
-    "--on-error --input-format --encoding SETTINGS --allow-unused --backend --precision",
+    "--on-error --input-format --encoding SETTINGS --allow-unused --backend --precision --restart",
     "fill": "MODEL TEXT --top-k --allow-unused --backend --precision --json",
     "report": "RUN --output --lang",
     "runs": "FOLDER --json",

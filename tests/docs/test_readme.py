@@ -215,9 +215,15 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("runtime.md")])
 def test_python_without_unmask(guide: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
-    """It predicts as the model does, of the folder that the commands of the guide have written."""
+    """It predicts as the model does, of the folder that the commands of the guide have written; so does a stream."""
     inside(GUIDES[guide])
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
+    stream, code = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
+    Path("texts.txt").write_text("Shares rose.\nThe team won.\n")
+    exec(compile(stream, guide, "exec"), {})
+    streamed = [
+        f"{n} {one.label}" for n, one in enumerate(unmask.load("engines")(["Shares rose.", "The team won."]), 1)
+    ]
+    assert capsys.readouterr().out.splitlines() == streamed
     assert "unmask" not in code.replace("unmask.json", "")
     exec(compile(code, guide, "exec"), {})
     texts = re.search(r"encode_batch\((.*?)\)", code)

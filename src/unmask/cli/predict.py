@@ -1,12 +1,15 @@
 """`unmask predict` and `unmask fill`: predictions of a fine-tuned model for rows, of a pretrained one for [MASK]."""
 
-import csv
+import gc
+import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,16 +18,28 @@ from unmask.cli.common.help import App
 from unmask.cli.common.options import AllowUnused, AsJson, BackendName, FinetunedModel, PrecisionName
 from unmask.cli.common.output import print_result
 from unmask.cli.common.reading import NOTHING, Given, reads_rows
+from unmask.cli.predict_output import (
+    State,
+    check_conditions,
+    encode_vectors,
+    finish_array,
+    is_special,
+    line_encoder,
+    open_part,
+    open_whole,
+    read_state,
+)
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
+from unmask.version import __version__
 
 if TYPE_CHECKING:
     from unmask.data.rows.example import Example
     from unmask.runtime.fill import FilledMask
     from unmask.runtime.formats import Format as Written
+    from unmask.runtime.predictor import Predictor
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
-BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
@@ -49,17 +64,23 @@ def predict(
         Format | None,
         typer.Option("--format", help="conll: tags; npy: vectors. [default: by the suffix of --output, or jsonl]"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Output file, written atomically.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Output file, written atomically; continued after an interruption.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Add the other labels, answers, or vectors of a pair.")] = False,
     top_k: Annotated[int | None, typer.Option(min=1, help="Number of most probable labels or answers.")] = None,
     reading: Given = NOTHING,
     allow_unused: AllowUnused = False,
     backend: BackendName = "auto",
     precision: PrecisionName = "auto",
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again where --output could be continued.")] = False,
 ) -> None:
-    """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
+    """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row.
+
+    Rows are read, predicted and written a block at a time. Run again after an interruption, the same command continues
+    FILE --output (from a file, not from standard input), and writes the same bytes.
+    """
     from unmask.runtime.formats import format_of
-    from unmask.runtime.predictor import load
 
     if output is not None:
         files.check_file(output)
@@ -67,40 +88,116 @@ def predict(
             raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
     if file is None and sys.stdin.isatty():
         raise UserError("nothing to read", allowed="FILE, or texts on standard input, one a line")
-    predictor = load(model, allow_unused=allow_unused, backend=backend, precision=precision)
+    job = Job(model, file or "-", output)
+    state = None if restart or not job.can_continue else read_state(job.target)
+    predictor = job.open(state, backend, precision, allow_unused)
+    gc.freeze()  # looking for cycles in all that was loaded, with each block anew, takes longer than to read the rows
     task, written = predictor.task, format_of(predictor.task)
     shape = _shape(written, style, output)
     if top_k is not None and not task.ranks:
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
     written.columns(every)
-    read = predictor.read(file or "-", "predict", **reading)
-    console.notes(read.notes)
-    truncated = 0
-
-    def predictions(work: console.Progress) -> Iterator[tuple["Example", Any]]:
-        nonlocal truncated
-        work.start(len(read.examples), "rows")
-        for start in range(0, len(read.examples), BLOCK):
-            part = read.examples[start : start + BLOCK]
-            made = predictor.predict(part, top_k=top_k)
-            truncated += made.notes.truncated
-            yield from zip(part, made, strict=True)
-            work.advance(len(part))
-
-    with console.start_step("Prediction") as work:
-        rows = predictions(work)
-        if shape == "table":
-            rows = iter(list(rows))  # printed when the line of work is gone
-        elif shape == "npy":
-            _write_array(rows, len(read.examples), output)
-        else:
-            _write_lines(written, rows, shape, output, every)
-        work.result(join([message("{rows:,} rows", len(read.examples)), str(output) if output else None]))
+    encode = encode_vectors if shape == "npy" else line_encoder(written, shape, every)
+    table: list[tuple[Example, Any]] = []
+    with ExitStack() as stack:
+        rows = predictor.open_rows(file or "-", stack=stack, **reading)
+        console.notes(rows.log.notes if rows.whole else rows.log.remarks)
+        work = stack.enter_context(console.start_step("Prediction"))
+        conditions = job.conditions(predictor, {"format": shape, "all": every, "top_k": top_k, "reading": reading})
+        out = stack.enter_context(job.open_output(state, conditions, finish_array if shape == "npy" else None))
+        work.start(len(rows.examples) if isinstance(rows.examples, list) else None, "rows")
+        work.resume(out.state.rows)
+        if out.state.rows:
+            console.note("{path}: continued after {rows:,} rows", output, out.state.rows)
+        for examples, made in predictor.stream_blocks(islice(rows.examples, out.state.rows, None), top_k=top_k):
+            data = b"" if shape == "table" else encode(examples, made, out.state.rows == 0)
+            table += zip(examples, made, strict=True) if shape == "table" else ()  # printed when the bar is gone
+            out.write(data, len(examples), made.notes.truncated)
+            work.advance(len(examples))
+        work.result(join([message("{rows:,} rows", out.state.rows), str(output) if output else None]))
+    console.notes(rows.log.notes)
     if shape == "table":
-        _print_table(written, rows, every)
-    if truncated:
+        _print_table(written, table, every)
+    if truncated := out.state.truncated:
         console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.truncates_to)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is predicted, and where to."""
+
+    model: Path | str
+    source: str
+    output: Path | None
+
+    @property
+    def target(self) -> Path:
+        assert self.output is not None
+        return self.output
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether an interrupted command can be continued: what can be read again is written to a file."""
+        return self.output is not None and not is_special(self.output) and Path(self.source).is_file()
+
+    def open(self, state: State | None, backend: str, precision: str, allow_unused: bool) -> "Predictor":
+        """Open the model; to continue with, what was chosen when the output was begun."""
+        from unmask.runtime.manifest import model_folder
+        from unmask.runtime.predictor import load
+
+        threads = None
+        if state is not None:
+            if (folder := model_folder(self.model)).is_dir():  # before another model is asked for its networks
+                check_conditions(self.target, state, {"model": _model(folder), "file": files.sha256(self.source)})
+            chosen, threads = state.conditions, state.conditions["threads"]
+            backend = chosen["backend"] if backend == "auto" else backend
+            precision = chosen["precision"] if precision == "auto" else precision
+        predictor = load(self.model, allow_unused=allow_unused, backend=backend, precision=precision, threads=threads)
+        if threads is not None and not hasattr(predictor.engine, "threads"):
+            import torch
+
+            torch.set_num_threads(threads)
+        return predictor
+
+    def conditions(self, predictor: "Predictor", options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the output depends on, save `on_error`, which changes no row that is written."""
+        engine: Any = predictor.engine
+        if not self.can_continue:
+            return {}
+        reading = {name: value for name, value in options["reading"].items() if name != "on_error"}
+        threads = getattr(engine, "threads", None)
+        if threads is None:
+            import torch
+
+            threads = torch.get_num_threads()
+        return {
+            "unmask": __version__,
+            "file": files.sha256(self.source),
+            "model": _model(predictor.manifest.folder),
+            "backend": getattr(engine, "name", "torch"),
+            "precision": engine.precision,
+            "device": getattr(engine, "device", "cpu"),
+            "threads": threads,
+            **options,
+            "reading": reading,
+        }
+
+    def open_output(self, state: State | None, conditions: Mapping[str, Any], finish: Any) -> Any:
+        """Open what is written to. finish: as `open_part` takes it."""
+        finish = finish or (lambda stream, rows: None)
+        if not self.can_continue:
+            return open_whole(self.output, finish)
+        if state is not None:
+            check_conditions(self.target, state, conditions)
+        return open_part(self.target, state or State(conditions), finish)
+
+
+def _model(folder: Path) -> str:
+    """One checksum of a model folder."""
+    from unmask.runtime.manifest import checksums
+
+    return hashlib.sha256(json.dumps(checksums(folder), sort_keys=True).encode()).hexdigest()
 
 
 def _shape(written: "Written", style: Format | None, output: Path | None) -> str:
@@ -113,50 +210,6 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
     if shape == "npy" and output is None:
         raise UserError("an array can only be written to a file", allowed="--output vectors.npy, or --format jsonl")
     return shape
-
-
-def _write_lines(
-    written: "Written", rows: "Iterable[tuple[Example, Any]]", shape: str, output: Path | None, every: bool
-) -> None:
-    """JSON lines, rows of csv, or sentences of CoNLL."""
-    with _opened(output) as target:
-        table = csv.writer(target, lineterminator="\n")
-        if shape == "csv":
-            table.writerow(written.columns(every))
-        for example, prediction in rows:
-            if shape == "csv":
-                table.writerows(written.to_rows(example, prediction, every))
-            elif shape == "conll":
-                target.write(written.to_conll(example, prediction))
-            else:
-                record = written.to_record(example, prediction, every)
-                target.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _write_array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path | None) -> None:
-    """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
-    import numpy as np
-
-    assert output is not None
-    with files.atomic(output) as temporary:
-        target = None
-        for number, (_, vector) in enumerate(rows):
-            if target is None:
-                shape = (count, *vector.shape)
-                target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            target[number] = vector
-        if target is not None:
-            target.flush()
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[IO[str]]:
-    """The file to write, in place only when it is whole, or standard output."""
-    if output is None:
-        yield sys.stdout
-        return
-    with files.atomic(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
-        yield target
 
 
 def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:

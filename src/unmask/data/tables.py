@@ -171,6 +171,9 @@ def _csv_rows(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator
     while (line := following()) is not None:
         if not line[1].strip():
             continue
+        if '"' not in line[1]:
+            yield line[0], line[1].split(delimiter)
+            continue
         record = [line]
         fields, fault = _parsed(record, delimiter)
         while fault is _OPEN and len(record) <= MAX_FIELD_LINES and (line := following()) is not None:

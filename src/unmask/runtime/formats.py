@@ -64,7 +64,8 @@ class LabelFormat(Format):
     value_columns = ("label", "score")
 
     def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
-        first = {"label": prediction[0].label, "score": round(prediction[0].score, 6)}
+        best = prediction[0]
+        first = {"label": best.label, "score": round(best.score, 6)}
         return first | ({"scores": _scores(prediction)} if all_scores else {})
 
 

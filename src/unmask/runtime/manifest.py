@@ -98,6 +98,16 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def checksums(folder: Path) -> dict[str, Any]:
+    """What tells a model from others: the checksums of its files, and its task; of a folder in a public layout those of
+    all files."""
+    if not (folder / FACTS).is_file():
+        return {path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    facts = files.read_object(folder / FACTS)
+    networks = [network["sha256"] for network in facts.get("networks", [])]
+    return {"files": facts.get("sha256"), "networks": networks, "task": facts.get("task")}
+
+
 def check_sums(folder: Path, sums: Mapping[str, str]) -> None:
     """Raises UserError for a file of the folder that is missing, or has another checksum."""
     for name, digest in sums.items():

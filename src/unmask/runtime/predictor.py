@@ -1,10 +1,13 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from threading import Thread
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +15,14 @@ import numpy.typing as npt
 from unmask import console
 from unmask.config import changed
 from unmask.console import SILENT, Progress
+from unmask.data.encoded import EncodedRow
 from unmask.data.rows.cells.missing import for_labels
 from unmask.data.rows.check import check_targets, check_two_texts
 from unmask.data.rows.example import Example
-from unmask.data.rows.read import Rows, Use, read_rows
+from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.read import OpenRows, Rows, Use, open_rows
 from unmask.data.rows.readers.memory import as_source
+from unmask.data.textfiles import shorten
 from unmask.errors import UserError
 from unmask.messages import message
 from unmask.metrics import Scores
@@ -25,6 +31,10 @@ from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
 from unmask.tasks.span_check import alignment_problems
 from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
+
+BLOCK_ROWS, BLOCK_CHARACTERS = 4096, 2**20  # of the texts that `stream` encodes together
+
+T = TypeVar("T")
 
 
 class Predictions(list[Any]):
@@ -127,8 +137,33 @@ class Predictor:
         with tokens. Answering, of pairs of question and context: the `top_k` answers, 5 if not given, the best first
         (`AnswerSpan`). Vectors: (hidden_size,) float32, of a pair (2, hidden_size).
         """
-        examples = [_example(text, number).without_targets for number, text in enumerate(texts)]
-        return self._predictions(examples, progress, top_k)
+        return self._predictions(list(_examples(texts)), progress, top_k)
+
+    def stream(
+        self, texts: Iterable[str | tuple[str, str] | Example], *, top_k: int | None = None
+    ) -> Iterator[tuple[Example, Any]]:
+        """Predict, as `predict` does, for any number of texts, one after another, in bounded memory; yield each as an
+        example with its prediction, in order. The texts may be a generator: it is read a block ahead, in a thread."""
+        for examples, predictions in self.stream_blocks(texts, top_k=top_k):
+            yield from zip(examples, predictions, strict=True)
+
+    def stream_blocks(
+        self, texts: Iterable[str | tuple[str, str] | Example], *, top_k: int | None = None
+    ) -> Iterator[tuple[list[Example], Predictions]]:
+        """`stream` in blocks, which depend on the texts alone: `BLOCK_ROWS` of them, or as many as have
+        `BLOCK_CHARACTERS`. The next block is read and tokenised while the network computes this one."""
+        blocks = _blocks(_examples(texts))
+
+        def encoded() -> tuple[list[Example], list[Any], Notes] | None:
+            block = next(blocks, None)
+            return None if block is None else (block, *self._encoded(block))
+
+        block = encoded()
+        while block is not None:
+            following = _in_thread(encoded)
+            examples, rows, notes = block
+            yield examples, self._decoded(examples, rows, notes, SILENT, top_k)
+            block = following.result()
 
     def encode(
         self, texts: str | Sequence[str], batch_size: int | None = None, normalize_embeddings: bool | None = None
@@ -169,9 +204,16 @@ class Predictor:
     def _predictions(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> Predictions:
         if not examples:
             return Predictions()
+        return self._decoded(examples, *self._encoded(examples), progress, top_k)
+
+    def _encoded(self, examples: Sequence[Example]) -> tuple[list[EncodedRow], Notes]:
         if self._single is False:
             check_two_texts(examples)
-        rows, notes = self.task.encode(examples)
+        return self.task.encode(examples)
+
+    def _decoded(
+        self, examples: Sequence[Example], rows: list[EncodedRow], notes: Notes, progress: Progress, top_k: int | None
+    ) -> Predictions:
         collected = infer(self.backend, self.task, rows, progress)
         texts = outputs_of(examples, rows, collected)
         return Predictions(self.task.decode(texts, self.parameters, top_k), notes)
@@ -183,20 +225,11 @@ class Predictor:
         UserError for rows that cannot be read, and to test for labels that the model does not have, unless
         `unknown_labels` says otherwise.
         """
-        trained, kind = self.manifest.read_options, self.task.reads
-        options = for_labels(changed(trained, **settings), self.task.labels)
-        inherited = trained.changed.keys() - settings.keys()
-        labels = self.task.labels if kind == "tags" else ()
-        rows = read_rows(as_source(source, "the rows given"), options, kind, use, inherited, labels)
-        if self._single and "pair_column" not in settings and any(one.pair is not None for one in rows.examples):
-            text = "{source}: of two texts the first is read alone, because {folder} was trained on single texts"
-            rows = replace(
-                rows,
-                examples=[replace(one, pair=None) for one in rows.examples],
-                notes=(*rows.notes, message(text, rows.source, self.manifest.folder)),
-            )
+        opened = self.open_rows(source, use, **settings)
+        rows = opened.rows
         if use == "predict":
             return rows
+        options, kind = self._read_options(settings), self.task.reads
         owner = str(self.manifest.folder)
         examples, notes = check_targets(rows.examples, kind, self.task.labels, owner, options.unknown)
         problems = alignment_problems(examples, self.tokenizer)
@@ -204,6 +237,24 @@ class Predictor:
             text = "{finding} (the first: {first})"
             notes = (*notes, message(text, problems.text(rows.source), problems.first))
         return replace(rows, examples=examples, notes=(*rows.notes, *notes))
+
+    def open_rows(self, source: Any, use: Use = "predict", stack: ExitStack | None = None, **settings: Any) -> OpenRows:
+        """Open rows as `read` reads them. stack: what closes the file in the end; with it, the rows of a long file are
+        read as they are used, in bounded memory. Raises UserError for rows that cannot be read."""
+        trained, kind = self.manifest.read_options, self.task.reads
+        options = self._read_options(settings)
+        inherited = trained.changed.keys() - settings.keys()
+        labels = self.task.labels if kind == "tags" else ()
+        rows = open_rows(as_source(source, "the rows given"), options, kind, use, inherited, labels, stack)
+        if self._single and "pair_column" not in settings and "pair" in rows.log.columns:
+            text = "{source}: of two texts the first is read alone, because {folder} was trained on single texts"
+            rows.log.note(text, rows.source, self.manifest.folder)
+            firsts = (replace(one, pair=None) for one in rows.examples)
+            rows = replace(rows, examples=list(firsts) if rows.whole else firsts)
+        return rows
+
+    def _read_options(self, settings: Mapping[str, Any]) -> ReadOptions:
+        return for_labels(changed(self.manifest.read_options, **settings), self.task.labels)
 
     def evaluate(self, file: Any, progress: Progress = SILENT, **settings: Any) -> Scores:
         """Score predictions on labelled rows: a file, a DataFrame, a `datasets` split or a list of dicts.
@@ -235,8 +286,45 @@ load = Predictor.from_pretrained
 """Open a model for prediction."""
 
 
-def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
-    if isinstance(text, Example):
-        return text
-    first, second = (text, None) if isinstance(text, str) else text
-    return Example(first, second, None, str(number), number + 1)
+def _examples(texts: Iterable[str | tuple[str, str] | Example]) -> Iterator[Example]:
+    """Texts and pairs as examples without targets. Raises UserError, which counts from 0 as Python does, for anything
+    else."""
+    for number, text in enumerate(texts):
+        if isinstance(text, Example):
+            yield text.without_targets
+        elif isinstance(text, str):
+            yield Example(text, id=str(number), line=number + 1)
+        elif isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(one, str) for one in text):
+            yield Example(*text, id=str(number), line=number + 1)
+        else:
+            given = f"{type(text).__name__}: {shorten(repr(text))}"
+            allowed = "a str, or a pair (text, pair)"
+            raise UserError("texts[{number}] is not a text", number, given=given, allowed=allowed)
+
+
+def _blocks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """The examples in blocks of BLOCK_ROWS, or fewer where these have BLOCK_CHARACTERS."""
+    block: list[Example] = []
+    characters = 0
+    for example in examples:
+        block.append(example)
+        characters += len(example.text) + len(example.pair or "")
+        if len(block) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _in_thread(make: Callable[[], T]) -> Future[T]:
+    """What `make` gives, made in a thread. Nothing waits for the thread, which may be reading a pipe, in the end."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(make())
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return future

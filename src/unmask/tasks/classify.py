@@ -14,8 +14,8 @@ from unmask.advice import advise, option
 from unmask.config import by_name, config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Outputs, log_softmax
-from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
+from unmask.tasks.task import Arrays, Examples, Outputs, log_softmax, split_rows
+from unmask.tasks.text import Label, Ranking, TextSettings, TextTask
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -113,12 +113,13 @@ class ClassifyTask(TextTask[Ranking]):
     def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Ranking]:
         """Make the mean of the log-probabilities of several windows probabilities again, as softmax of the mean logits
         would be: each window is evidence as independent of the others as it can be."""
-        result = []
-        for text in texts:
-            logs = mean_of_windows([log_softmax(logits) for logits in text.values])
-            logs = logs - np.logaddexp.reduce(logs) if len(text.values) > 1 else logs
-            result.append(Ranking(self.labels, np.exp(logs).astype(np.float32), top_k=top_k))
-        return result
+        if not texts:
+            return []
+        logs = log_softmax(np.stack([logits for text in texts for logits in text.values]))
+        if len(logs) > len(texts):
+            parts = split_rows(logs, [len(text.values) for text in texts])
+            logs = np.stack([part[0] if len(part) == 1 else _mean(part) for part in parts])
+        return [Ranking(self.labels, one, top_k=top_k) for one in np.exp(logs).astype(np.float32)]
 
     def top_prediction(self, prediction: Ranking) -> Label:
         first: Label = prediction[0]
@@ -126,3 +127,9 @@ class ClassifyTask(TextTask[Ranking]):
 
     def comparable(self, examples: Examples, predictions: Sequence[Ranking]) -> list[Any]:
         return [prediction[0].label for prediction in predictions]
+
+
+def _mean(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean of log-probabilities (windows, labels) as log-probabilities (labels,)."""
+    mean = logs.mean(0)
+    return np.asarray(mean - np.logaddexp.reduce(mean))

@@ -6,9 +6,10 @@ first of a list that is there is taken.
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, NoReturn
 
 from unmask.advice import option, to_change
@@ -65,7 +66,8 @@ class Records:
     inherited: settings of the options that were made for another file: a column that they name need not be here.
     annotated: the columns that hold annotations, where the format says so. places: what to call a row, where that is
     not its line. sha256: of the file, where it is one. resolved: the settings of reading by which the columns were
-    read, as far as these were detected.
+    read, as far as these were detected. following: the rows of a long file after `rows`, which alone decide how all are
+    read; they can be read once.
     """
 
     source: str
@@ -76,6 +78,7 @@ class Records:
     places: Mapping[int, str] = field(default_factory=dict)
     sha256: str | None = None
     resolved: dict[str, str] = field(default_factory=dict)
+    following: Iterable[Row] = ()
 
     @cached_property
     def names(self) -> list[str]:
@@ -87,6 +90,10 @@ class Records:
         """What the option `label_columns` lists; a name with a comma stands in quotes."""
         fields = next(csv.reader([self.options.label_columns or ""], skipinitialspace=True), [])
         return tuple(name.strip() for name in fields if name.strip())
+
+    def every_row(self) -> Iterator[Row]:
+        """All rows, once."""
+        return chain(self.rows, self.following)
 
     def place(self, line: int) -> str:
         """What to call a row in messages."""

@@ -129,7 +129,7 @@ class Example:
     @property
     def without_targets(self) -> "Example":
         """The same without anything that is to be predicted."""
-        return replace(self, target=None, negative=None)
+        return self if self.target is None and self.negative is None else replace(self, target=None, negative=None)
 
     def keep_labels(self, labels: Collection[str]) -> "Example":
         """The same without labels other than these."""

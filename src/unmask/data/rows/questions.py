@@ -12,7 +12,7 @@ question,context,answer                                                         
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +35,7 @@ QUESTION_KEYS, CONTEXT_KEYS, ID_KEYS = (
     ("context", "context_text"),
     ("id", "query_id", "qid"),
 )
+MOST_IDS = 100_000  # of rows to predict that are compared
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone if it occurs once; [] for no answer'
 MOVED = (
     "{source}: {count:,} answers are not at answer_start, but occur only once; that occurrence is "
@@ -44,12 +45,13 @@ PARSED = "{source}: {count:,} cells with answers hold lists or objects as text, 
 FIRST = "{source}: {count:,} answers occur several times; the first occurrence is used (the first: {first})"
 
 
-def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> list[Example]:
+def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> Iterator[Example]:
     """The questions. Those on one context are one group, so that a split does not part them.
 
     What `log` may leave out: an empty question or context, an id that occurs twice, an answer that its context does not
     hold, or that stands in several places and not where its start says (`starts`: an error, or the first place).
-    Answers found elsewhere are noted.
+    Answers found elsewhere are noted, after the last row. Rows to predict have no groups, and their ids are compared
+    as far as `MOST_IDS`, so that memory is bounded.
     """
     question = records.required("text", QUESTIONS)
     context = records.required("pair", CONTEXTS, (question,))
@@ -77,17 +79,21 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
             target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
         meta = about(line, row)
         meta["place"] = records.places.get(line)
-        meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
+        if labelled:
+            meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
         if (identity := meta["id"]) in ids:
             raise UserError(f"{where}: the id occurs twice", given=identity, see=ids[identity])
-        ids[identity] = where
+        if labelled or len(ids) < MOST_IDS:
+            ids[identity] = where
         return Example(text, pair, target, **meta)
 
-    examples = list(log.usable(records.rows, example))
-    for text, places in elsewhere.items():
-        if places:
-            log.note(text, records.source, len(places), places[0])
-    return examples
+    def examples() -> Iterator[Example]:
+        yield from log.usable(records.every_row(), example)
+        for text, places in elsewhere.items():
+            if places:
+                log.note(text, records.source, len(places), places[0])
+
+    return examples()
 
 
 def _answers(value: Any, start: Any, where: str) -> list[tuple[str, int | None]]:

@@ -6,8 +6,8 @@ file -> records (records.py; converters: readers/, questions.py)
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from unmask.config import changed
 from unmask.data.rows.cells.lists import with_lists
 from unmask.data.rows.cells.missing import for_labels
 from unmask.data.rows.cells.sentences import with_sentences
-from unmask.data.rows.columns import SPANS, TAGS, TOKENS
+from unmask.data.rows.columns import SPANS, TAGS, TOKENS, Records
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
@@ -63,7 +63,41 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-@_without_collecting()
+@dataclass(frozen=True)
+class OpenRows:
+    """The rows of one source as they are read, in bounded memory where the format allows it.
+
+    examples: can be read once; those of a short file are a list. log: what is noted as they are read; notes and columns
+    as `Rows` has them, of what was read so far.
+    """
+
+    source: str
+    examples: Iterable[Example]
+    log: ReadLog
+    records: Records
+    scheme: SchemeName | None
+    unused: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows were read when the source was opened."""
+        return isinstance(self.examples, list)
+
+    @property
+    def rows(self) -> Rows:
+        """All of them at once."""
+        return Rows(
+            self.source,
+            list(self.examples),
+            self.log.notes,
+            self.scheme,
+            self.records.sha256,
+            self.log.columns,
+            self.unused,
+            self.records.resolved,
+        )
+
+
 def read_rows(
     source: Source,
     options: ReadOptions,
@@ -81,13 +115,30 @@ def read_rows(
     A row that cannot be used is a UserError that names file and line, or is left out and counted with
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
+    return open_rows(source, options, kind, use, inherited, labels).rows
+
+
+@_without_collecting()
+def open_rows(
+    source: Source,
+    options: ReadOptions,
+    kind: RowKind,
+    use: Use = "train",
+    inherited: Collection[str] = (),
+    labels: Collection[str] = (),
+    stack: ExitStack | None = None,
+) -> OpenRows:
+    """The rows as `read_rows` gives them. stack: what closes the file in the end; to predict, the beginning of a long
+    file decides how all of it is read, and the rows after it are read as they are used."""
     log, labelled, scheme = ReadLog(options.on_error), use != "predict", None
     if labelled and options.label_columns and kind not in ("label", "labels") and "label_columns" not in inherited:
         raise UserError("label_columns is for labels of whole texts", allowed="the tasks multilabel and classify")
     form: Form = "questions" if kind == "answers" else "texts"
     if tagged := kind in ("tags", "spans"):
         form = "tokens" if labelled or _has_tokens(source, options, inherited) else "tokens or texts"
-    records = read_records(source, options, log, form, labelled and kind != "pairs", inherited, labels)
+    stack = None if labelled else stack
+    records = read_records(source, options, log, form, labelled and kind != "pairs", inherited, labels, stack)
+    whole = not records.following
     if labelled:
         records = without_rejected(records, log, [options.label_column, "answer" if form == "questions" else None])
     if tagged:
@@ -95,6 +146,7 @@ def read_rows(
         for name in dict.fromkeys((*TOKENS, *TAGS, *SPANS, *filter(None, named))):
             records = with_lists(records, name, log, strict=False)
         records = with_sentences(records, log) if labelled else records
+    examples: Iterable[Example]
     if form == "questions":
         examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif tagged and token_columns(records) is not None:
@@ -102,13 +154,23 @@ def read_rows(
     elif form != "tokens":
         examples = text_examples(records, log, kind, labelled)
     else:
+        records, whole = replace(records, rows=list(records.every_row()), following=()), True
         examples, scheme = span_examples(records, log, nested=kind == "spans"), "BIO"
-    if not examples:
-        first = log.first and f"skipped: {log.first.message}"
-        raise UserError(f"{records.source} contains no usable row", given=first)
+    examples = _usable(examples, records.source, log)
+    examples = list(examples) if whole else examples
     away = {*log.columns.values(), *records.extra} if form == "texts" else set(records.names)
     unused = tuple(name for name in records.names if name not in away)
-    return Rows(records.source, examples, log.notes, scheme, records.sha256, log.columns, unused, records.resolved)
+    return OpenRows(records.source, examples, log, records, scheme, unused)
+
+
+def _usable(examples: Iterable[Example], source: str, log: ReadLog) -> Iterator[Example]:
+    """The examples. Raises UserError where there is none."""
+    example = None
+    for example in examples:
+        yield example
+    if example is None:
+        first = log.first and f"skipped: {log.first.message}"
+        raise UserError(f"{source} contains no usable row", given=first)
 
 
 # read_rows, or what caches it

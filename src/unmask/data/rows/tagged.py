@@ -12,6 +12,7 @@ scheme is detected.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any, Literal
 
@@ -66,25 +67,27 @@ def token_columns(records: Records) -> tuple[str, str | None] | None:
     return token, tag
 
 
-def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[list[Example], SchemeName | None]:
+def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[Iterable[Example], SchemeName | None]:
     """The examples and the scheme of their tags; tags that break its rules are read as conlleval does, and noted.
 
     What `log` may leave out: a row without tokens, or without a tag for each; a tag outside the scheme. Raises
     UserError for tags that are not there.
     """
-    rows = records.rows
+    rows, following = records.rows, records.following
     if "lines" not in rows[0][1]:  # else they come from CoNLL
         token, tag = token_columns(records) or ("", None)
         if tag is None and labelled:
             in_tokens = "spans counted in tokens are not read: write a tag for each token"
             records.missing("tag", TAGS, in_tokens if any(map(records.holds_spans, records.names)) else None)
         tag = tag if labelled else None
-        rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
+        sentences = partial(_sentence, records, token, tag)
+        rows, following = list(log.usable(rows, sentences)), log.usable(following, sentences)
         note_columns(log, records.source, token=token, tag=tag)
         if labelled:
             records.note_unused(log, (token, tag))
         records.resolved.update({"token_column": token} | ({"tag_column": tag} if tag else {}))
-    rows = _without_places(records.source, rows, log)
+    if placed := _have_places(records.source, rows, log):
+        rows = list(map(_without_places, rows))
     if labelled:
         records = without_missing(replace(records, rows=rows), lambda row: {*map(plain, row[1]["tags"])}, "tags", log)
         rows = records.rows
@@ -94,28 +97,36 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
                 records.source,
             )
         return _in_scheme(records.source, rows, records.options.scheme, log)
-    return [_example(records.source, line, row, None) for line, row in rows], None
+    following = map(_without_places, following) if placed else following
+    return (_example(records.source, line, row, None) for line, row in chain(rows, following)), None
 
 
-def _without_places(source: str, rows: list[Row], log: ReadLog) -> list[Row]:
-    """The rows without the digits that Weibo NER has behind each character, its place in a word."""
+def _have_places(source: str, rows: list[Row], log: ReadLog) -> bool:
+    """Whether tokens have a digit behind each character, its place in a word, as in Weibo NER; noted."""
     tokens = [token for _, row in rows for token in row["tokens"]]
     chinese = sum(_ALONE.match(token) is not None for token in tokens)
     starts = all(row["tokens"][0][-1] == "0" for _, row in rows)
     if not (starts and 2 * chinese > len(tokens) > 1 and all(map(_PLACED.fullmatch, tokens))):
-        return rows
+        return False
     text = "{source}: the digit behind each character, its place in a word, is not read (the first: {first})"
     log.note(text, source, tokens[0])
-    return [(line, {**row, "tokens": [token[:-1] for token in row["tokens"]]}) for line, row in rows]
+    return True
+
+
+def _without_places(row: Row) -> Row:
+    """A row without these digits."""
+    line, cells = row
+    tokens = [token[:-1] if _PLACED.fullmatch(token) else token for token in cells["tokens"]]
+    return line, {**cells, "tokens": tokens}
 
 
 def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
 
 
-def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> Row:
+def _sentence(records: Records, token: str, tag: str | None, line: int, row: dict[str, Any]) -> Row:
     """A row with lists as one of CoNLL."""
-    tokens = _texts(row.get(token))
+    where, tokens = records.place(line), _texts(row.get(token))
     tags: Any = [] if tag is None else row.get(tag)
     if tokens is None or not all(tokens):
         what = f"{where}: {token!r} is not a list of tokens" if tokens is None else f"{where}: a token is empty"

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unmask.advice import advise, option, to_change
@@ -19,7 +19,7 @@ from unmask.errors import UserError
 SEPARATORS = "|;,"  # between several labels in one field
 
 
-def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool) -> list[Example]:
+def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool) -> Iterator[Example]:
     """A text or a pair a row. Labels are text as written: `1`, `true`.
 
     Rows whose label is missing are left out and counted. What `log` may leave out: a row without text, or (`labelled`,
@@ -54,7 +54,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
             meta["group"] = meta["group"] or first
         return Example(first, second, target, **meta, negative=other)
 
-    return list(log.usable(records.rows, example))
+    return log.usable(records.every_row(), example)
 
 
 def _with_labels(

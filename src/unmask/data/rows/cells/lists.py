@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from unmask.data.rows.columns import Records, excerpt
+from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
@@ -112,9 +113,9 @@ def with_lists(records: Records, column: str, log: ReadLog, bare: bool = False, 
     holds_lists = 2 * lists >= sum(cells[text] for text in parsed)
 
     def read(line: int, value: Any) -> Any:
-        if not isinstance(value, str) or value not in parsed:
+        if not isinstance(value, str) or not value.strip():
             return value
-        found = parsed[value]
+        found = parsed[value] if value in parsed else parse_cell(value, bare)
         if strict and (found is None if holds_lists else found is not None or _LIKE.match(value.strip())):
             form = 'a list, such as ["a", "b"]' if holds_lists else "text as in most other rows, which hold no list"
             where, hint = records.place(line), "write all cells of the column in one form"
@@ -132,5 +133,9 @@ def with_lists(records: Records, column: str, log: ReadLog, bare: bool = False, 
 
 def with_cells(records: Records, column: str, read: Callable[[int, Any], Any]) -> Records:
     """The records with other values in a column: what `read` gives for the line and the value of each that has it."""
-    rows = [(line, {**row, column: read(line, row[column])} if column in row else row) for line, row in records.rows]
-    return replace(records, rows=rows)
+
+    def changed(row: Row) -> Row:
+        line, cells = row
+        return (line, {**cells, column: read(line, cells[column])}) if column in cells else row
+
+    return replace(records, rows=list(map(changed, records.rows)), following=map(changed, records.following))

@@ -14,6 +14,7 @@ from unmask.data.tables import Row
 from unmask.errors import UserError, missing_extra
 
 PARQUET = b"PAR1"  # the first bytes of a file
+BATCH_ROWS = 1024  # of a Parquet file in memory at a time
 ALLOWED = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
 
 
@@ -112,7 +113,7 @@ def read_parquet(name: str, file: BinaryIO) -> Iterator[Row]:
     try:
         table = parquet.ParquetFile(file)
         classes = label_names(_features(table.schema_arrow.metadata or {}))
-        rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
+        rows = (row for batch in table.iter_batches(BATCH_ROWS) for row in batch.to_pylist())
         yield from ((number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1))
     except (pyarrow.ArrowException, OSError) as error:
         given = str(error).partition("\n")[0]

@@ -6,7 +6,7 @@ a note says so. The option `format` overrides it.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,8 @@ FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
     "brat": ("documents of brat", (SUFFIX,)),
 }
 BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
+STREAMED = ("csv", "tsv", "jsonl", "parquet", "txt", "fasttext")  # formats whose rows can be read one by one
+FIRST_ROWS, FIRST_CHARACTERS = 10_000, 2**24  # of these, what decides how the others are read
 Form = Literal["texts", "tokens", "tokens or texts", "questions"]
 # a field that holds a list as text
 _LIST = re.compile(r"""(?:^|[,;\t"]) *(?:[\[({]\s*['"\d\[({\]]|array\()""", re.MULTILINE)
@@ -59,42 +61,63 @@ def read_records(
     labelled: bool,
     inherited: Collection[str],
     labels: Collection[str] = (),
+    stack: ExitStack | None = None,
 ) -> Records:
     """The records of a file, or of rows in memory; a file is opened once.
 
     form: what the rows are to be: texts with their labels, tokens (or texts) with tags or spans, questions on contexts;
     "tokens or texts", to predict, what the content shows. labels: those of tags, as far as they are at hand.
     labelled: leave out what nobody has annotated, where the format says so. inherited: settings that were made for
-    another file. Raises UserError where there is no row, and for CoNLL that is to be texts.
+    another file. stack: what closes the file in the end, where it may stay open: of one in STREAMED more than its
+    beginning is read as it is used (`Records.following`). Raises UserError where there is no row, and for CoNLL that is
+    to be texts.
     """
     name, format, sha256 = display_name(source), None, None
     rows: Iterable[Row]
+    following: Iterable[Row] = ()
     places: dict[int, str] = {}
-    with ExitStack() as stack:
+    with ExitStack() as closing:
         if isinstance(source, MemoryRows):
             rows = list(enumerate(source.rows, 1))
         elif _is_brat(source, options := for_file(options, str(source), inherited), form):
             rows, places, sha256 = read_brat(Path(source), options.encoding, labelled, log)
             log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["brat"][0]), len(rows))
         else:
-            file = TextFile(source, stack)
+            file = TextFile(source, closing if stack is None else stack)
             options = _for_content(options, file, inherited, form, log)
             format = detect_format(file, options, log, form, labels)
             rows = _rows(file, format, options, log, labelled, inherited, places)
-            rows, sha256 = list(rows), file.sha256()
+            if stack is not None and format in STREAMED:
+                rows, following = _beginning(iter(rows))
+            else:
+                rows, sha256 = list(rows), file.sha256()
     annotated: tuple[str, ...] = ()
     if rows and form == "questions" and is_nested(rows):
+        rows, following = [*rows, *following], ()
         rows, places = flat_questions(name, rows, log)
     elif rows and format in (None, "json", "jsonl", "label-studio", "parquet", "csv", "tsv"):
         known = annotations.LABEL_STUDIO if format == "label-studio" else annotations.detect(rows)
         known = None if format in ("csv", "tsv") and known != annotations.LABEL_STUDIO else known
         if known is not None:
+            rows, following = [*rows, *following], ()
             log.note("{name}: {format}, {rows:,} entries", name, message(known.title), len(rows))
             rows, names = known.convert(name, rows, labelled, log)
             annotated = tuple(one for one in names if form == "texts" or one not in annotations.OF_TEXTS)
     if not rows:
         raise UserError(f"{name} contains no rows", given=log.first and f"skipped: {log.first.message}")
-    return Records(name, rows, options, inherited, annotated, places, sha256)
+    return Records(name, rows, options, inherited, annotated, places, sha256, following=following)
+
+
+def _beginning(rows: Iterator[Row]) -> tuple[list[Row], Iterable[Row]]:
+    """The first rows, and those after them: () where there are none."""
+    first: list[Row] = []
+    characters = 0
+    for row in rows:
+        first.append(row)
+        characters += sum(len(cell) for cell in row[1].values() if isinstance(cell, str))
+        if len(first) >= FIRST_ROWS or characters >= FIRST_CHARACTERS:
+            return first, rows
+    return first, ()
 
 
 def _rows(
