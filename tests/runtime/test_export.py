@@ -198,7 +198,7 @@ def test_inspect_shows_what_was_exported(
     copy = Path(shutil.copytree(both, tmp_path / "copy"))
     facts = files.read_object(copy / FACTS)
     network, _ = facts["networks"]
-    record = {"passed": True, "drop": {"accuracy": {"value": 0.0123, "low": 0.0, "high": 0.02}}}
+    record = {"passed": True, "dev": {"drop": {"value": 0.0123, "low": 0.0, "high": 0.02}}}
     facts["networks"] = [{**network, "verified": record}, {**network, "precision": "int8", "verified": record}]
     files.write_json(copy / FACTS, facts)
     automatic = described(copy, capsys)["automatic"]

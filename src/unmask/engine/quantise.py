@@ -46,8 +46,7 @@ def draw_sample(engine: TorchEngine, file: Path | None) -> Sample:
     examples = read_examples(predictor, file, "predict")
     drawn = np.sort(np.random.default_rng(0).permutation(len(examples))[:ROWS])
     rows = encode_rows(predictor, [examples[number] for number in drawn])
-    longest = engine.bundle.config.max_position_embeddings
-    batches = [pad_arrays(arrays_of([row]), min(longest, len(row))) for row in rows]  # alone: ranges without padding
+    batches = [pad_arrays(arrays_of([row])) for row in rows]  # alone: ranges without padding
     facts = {"file": file.name, "sha256": files.sha256(file), "rows": len(rows)}
     return Sample(batches, {"method": "static", "calibration": facts})
 

@@ -18,17 +18,14 @@ from unmask.errors import UserError
 from unmask.runtime.manifest import ExportedNetwork, HeadName, Manifest, Precision, check_sums, head_arrays
 from unmask.tasks.task import Arrays
 
-PADDING = 1  # lengths are rounded up to a multiple; not at all, which is fastest (docs/design.md)
 
-
-def pad_arrays(arrays: Arrays, longest: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Lay out packed arrays, as `Backend.run` takes them, as rows of equal length, at most `longest` where they fit.
+def pad_arrays(arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
+    """Lay out packed arrays, as `Backend.run` takes them, as rows of equal length.
 
     The id of padding is 0, which no token of a sequence sees.
     """
     lengths = arrays["lengths"]
-    most = int(lengths.max())
-    inside = np.arange(max(most, min(longest, -(-most // PADDING) * PADDING))) < lengths[:, None]
+    inside = np.arange(int(lengths.max())) < lengths[:, None]
     padded = {"attention_mask": inside.astype(np.int64)}
     for name in ("input_ids", "token_type_ids"):
         padded[name] = np.zeros(inside.shape, dtype=np.int64)
@@ -43,15 +40,15 @@ class ExportedBackend(ABC):
 
     pads = True
 
-    def __init__(self, network: ExportedNetwork, parameters: Arrays, longest: int) -> None:
-        self.network, self.parameters, self.longest = network, parameters, longest
+    def __init__(self, network: ExportedNetwork, parameters: Arrays) -> None:
+        self.network, self.parameters = network, parameters
 
     @abstractmethod
     def compute(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
         """Compute the output for padded inputs. Several threads may call it at once."""
 
     def run(self, arrays: Arrays) -> dict[str, Any]:
-        inputs = pad_arrays(arrays, self.longest)
+        inputs = pad_arrays(arrays)
         output = self.compute(inputs)
         if self.network.per_token:
             output = output[inputs["attention_mask"] > 0]

@@ -16,8 +16,8 @@ from unmask.tasks.task import Arrays
 class OnnxBackend(ExportedBackend):
     """A session, which several threads may use."""
 
-    def __init__(self, file: Path, network: ExportedNetwork, parameters: Arrays, longest: int, threads: int) -> None:
-        super().__init__(network, parameters, longest)
+    def __init__(self, file: Path, network: ExportedNetwork, parameters: Arrays, threads: int) -> None:
+        super().__init__(network, parameters)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors alone: they are raised
@@ -33,4 +33,4 @@ class OnnxEngine(ExportedEngine):
     name = "onnx"
 
     def load(self, file: Path, network: ExportedNetwork, parameters: Arrays) -> OnnxBackend:
-        return OnnxBackend(file, network, parameters, self.manifest.max_position_embeddings, self.threads)
+        return OnnxBackend(file, network, parameters, self.threads)

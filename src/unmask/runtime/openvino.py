@@ -17,10 +17,8 @@ from unmask.tasks.task import Arrays
 class OpenvinoBackend(ExportedBackend):
     """A compiled network; each thread has a request of its own, since one serves one call at a time."""
 
-    def __init__(
-        self, file: Path, network: ExportedNetwork, parameters: Arrays, longest: int, threads: int, precision: str
-    ) -> None:
-        super().__init__(network, parameters, longest)
+    def __init__(self, file: Path, network: ExportedNetwork, parameters: Arrays, threads: int, precision: str) -> None:
+        super().__init__(network, parameters)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",  # one call at a time uses all threads
             "INFERENCE_NUM_THREADS": threads,
@@ -42,6 +40,4 @@ class OpenvinoEngine(ExportedEngine):
 
     def load(self, file: Path, network: ExportedNetwork, parameters: Arrays) -> OpenvinoBackend:
         precision = "bf16" if self.precision == "bfloat16" else "f32"
-        return OpenvinoBackend(
-            file, network, parameters, self.manifest.max_position_embeddings, self.threads, precision
-        )
+        return OpenvinoBackend(file, network, parameters, self.threads, precision)
