@@ -27,9 +27,11 @@ from unmask.learner.batch import Batch, pack
 from unmask.model import attention
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.runtime import choice
 from unmask.text.tokenizer import Tokenizer
 
 torch.set_num_threads(1)
+pytest.MonkeyPatch().setattr(choice, "has_bfloat16_units", lambda: False)  # the same precision on every machine
 settings.register_profile(
     "unmask", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

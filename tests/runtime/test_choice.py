@@ -32,11 +32,6 @@ def network(backend: str, precision: Any = "float32", verified: dict[str, Any] |
     )
 
 
-@pytest.fixture(autouse=True)
-def no_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "has_bfloat16_units", lambda: False)
-
-
 @pytest.mark.parametrize(
     ("networks", "weights", "expected"),
     [

@@ -15,7 +15,7 @@ from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.runtime import backend
+from unmask.runtime import backend, choice
 from unmask.runtime.predictor import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
@@ -48,6 +48,25 @@ def test_neighbours_and_order_change_nothing(
         for other in (together, mixed, small):
             assert {label.label: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
     assert len({round(labels[0].score, 4) for labels in together.values()}) > 10
+
+
+def test_bfloat16_is_taken_where_it_is_faster_and_that_is_said(
+    classifier: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With weights of torch alone; the units of the processor and the times of the trial are made up."""
+    classifier.save_pretrained(tmp_path / "model")
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choice, "has_bfloat16_units", lambda: True)
+    times = iter((2.0, 1.0))
+    monkeypatch.setattr(choice, "_seconds", lambda run, *sizes: next(times))
+    fast = load(tmp_path / "model", "cpu")
+    assert repr(fast.engine.precision) == "'bfloat16'" and "bfloat16" in capsys.readouterr().err  # type: ignore[attr-defined]
+    exact = load(tmp_path / "model", "cpu", precision="float32")
+    assert capsys.readouterr().err == ""
+    (one,), (other,) = (each.predict(["river stone bridge"]) for each in (fast, exact))
+    ours, theirs = ({label.label: label.score for label in each} for each in (one, other))
+    assert ours == pytest.approx(theirs, abs=0.05) and ours != theirs
+    assert load(tmp_path / "model", "cpu").predict(["river"]) == fast.predict(["river"]), "the trial is kept"
 
 
 def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:

@@ -76,6 +76,10 @@ class TorchEngine:
                 self._backends[head] = self._open(head)
             return self._backends[head]
 
+    def has_head(self, name: HeadName) -> bool:
+        """Whether the model has such a head; with a task, the one that it was fine-tuned with."""
+        return name == "task" or self.bundle.has_head(name)
+
     def head(self, name: HeadName) -> Head | MLMHead:
         """Make the head with its weights, for evaluation. Raises UserError where the model has none."""
         folder, schema = self.bundle.folder, self.bundle.task

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unmask import console
+from unmask.advice import advise, option
 from unmask.console import SILENT, Progress
 from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.errors import missing_engine
@@ -102,12 +104,25 @@ def open_engine(
             made = engine.open(manifest, choice.precision, threads or len(os.sched_getaffinity(0)))
         return made  # type: ignore[no-any-return]
 
-    if manifest is None or len(choices) == 1:
+    if len(choices) == 1:
         return opened(choices[0])
-    head: HeadName = "task" if manifest.task else "masked"
-    key = trial_key(manifest.networks, threads)
-    sizes = manifest.tokenizer.vocab_size, manifest.max_position_embeddings
-    return opened(fastest(choices, key, lambda choice: opened(choice).backend(head).run, *sizes))
+    if manifest is None:
+        weights: Any = opened(choices[0])
+        known, key = weights.manifest, weights.bundle.sha256
+        if weights.device != "cpu" or not weights.has_head(_head_of(known)):
+            return weights  # type: ignore[no-any-return]
+    else:
+        known, key = manifest, trial_key(manifest.networks, threads)
+    sizes = known.tokenizer.vocab_size, known.max_position_embeddings
+    chosen = fastest(choices, key, lambda choice: opened(choice).backend(_head_of(known)).run, *sizes)
+    if chosen.precision != "float32" and precision == "auto":
+        away = advise("{option} for the exact numbers", option("precision", "float32"))
+        console.note("{folder} runs in {precision}, the fastest here: {advice}", folder, chosen.precision, away)
+    return opened(chosen)
+
+
+def _head_of(manifest: Manifest) -> HeadName:
+    return "task" if manifest.task else "masked"
 
 
 def _engine_class(backend: str) -> Any:
