@@ -17,7 +17,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from benchmarks.harness import Benchmark, Prepared, Settings, Side
 from unmask.errors import UserError
 from unmask.files import sha256, write_json
 from unmask.runtime.choice import has_bfloat16_units
+from unmask.runtime.manifest import read_manifest
 
 TASKS = ("embed", "classify", "tag")
 EXPORTS = (("onnx", "float32"), ("openvino", "float32"), ("onnx", "int8"), ("openvino", "int8"))
@@ -56,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--exported",
         type=Path,
         metavar="FOLDER",
-        help="of --model, with float32 and int8 of onnx and openvino: nothing is fine-tuned or exported then",
+        help="that unmask export made of --model: nothing is fine-tuned or exported then",
     )
     parser.add_argument("--latency", action="store_true", help="one text at a time, beside the bare network")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="sides that have one of these in their names")
@@ -108,7 +109,10 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
 def sides(arguments: argparse.Namespace, settings: Settings) -> tuple[int, tuple[Side, ...]]:
     """How many are ours, and all of them, those of ours first; each has settings of its own."""
-    variants = [("torch", "float32"), *EXPORTS]
+    networks: Sequence[tuple[str, str]] = EXPORTS
+    if arguments.exported:
+        networks = [(one.backend, one.precision) for one in read_manifest(arguments.exported).networks]
+    variants = [("torch", "float32"), *networks]
     units = has_bfloat16_units()
     variants += [("torch", "bfloat16"), ("openvino", "bfloat16")] if units else []
     runs = {f"{one} {precision}": {"backend": one, "precision": precision} for one, precision in variants}
