@@ -29,7 +29,7 @@ from benchmarks.engine_peers import Predict
 from benchmarks.harness import Benchmark, Prepared, Settings, Side
 from unmask.errors import UserError
 from unmask.files import sha256, write_json
-from unmask.runtime.choice import has_bfloat16_units
+from unmask.runtime.choice import RUNS_BFLOAT16, has_bfloat16_units
 from unmask.runtime.manifest import read_manifest
 
 TASKS = ("embed", "classify", "tag")
@@ -114,7 +114,9 @@ def sides(arguments: argparse.Namespace, settings: Settings) -> tuple[int, tuple
         networks = [(one.backend, one.precision) for one in read_manifest(arguments.exported).networks]
     variants = [("torch", "float32"), *networks]
     units = has_bfloat16_units()
-    variants += [("torch", "bfloat16"), ("openvino", "bfloat16")] if units else []
+    if units:
+        wide = [one for one, precision in variants if precision == "float32" and one in RUNS_BFLOAT16]
+        variants += [(one, "bfloat16") for one in wide]
     runs = {f"{one} {precision}": {"backend": one, "precision": precision} for one, precision in variants}
     measured = latency if arguments.latency else ours
     mine = [Side(f"ours, {name}", measured, {**settings, **more}) for name, more in runs.items()]
