@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -22,7 +23,8 @@ from unmask import console
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
-# at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
+# at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines;
+# one whose sides depend on its options has sides(arguments, settings) -> (how many are ours, sides)
 MEMBERS = (
     "encoding",
     "pretokenising",
@@ -31,6 +33,7 @@ MEMBERS = (
     "pretraining",
     "finetuning",
     "prediction",
+    "engines",
     "lengths",
     "scaling",
 )
@@ -42,6 +45,7 @@ ROUNDS = {
     "pretraining": 3,
     "finetuning": 3,
     "prediction": 3,
+    "engines": 3,
     "lengths": 1,
     "scaling": 3,
 }  # minutes on two cores
@@ -125,6 +129,9 @@ def measure(name: str, given: Sequence[str]) -> int:
             scratch = Path(folder) / "against"
             benchmark, other = benchmark_against(module, arguments, given, plan, scratch)
             data = [*data, other]
+        elif hasattr(module, "sides"):
+            ours, sides = module.sides(arguments, settings)
+            benchmark = replace(benchmark, ours=ours, sides=sides)
         found = []
         for point in module.points(arguments) if hasattr(module, "points") else [{}]:
             found.append((point, harness.run(benchmark, settings | point, plan, data, arguments.out)))

@@ -69,7 +69,8 @@ class Benchmark:
     words; warmup, repeat: runs of the work in each process.
     judge: after the rounds, once for each side and seed in a process of its own, `Settings -> facts`: what is
     too dear to do in every round. It finds what the side left in the folder `settings["keep"]`, and `settings["seed"]`.
-    runs_commands: the work is a command in a process of its own.
+    runs_commands: the work is a command in a process of its own; ours: how many of the sides, the first ones, are
+    compared with each of the others.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Benchmark:
     repeat: int = 3
     judge: Callable[[Settings], Mapping[str, Any]] | None = None
     runs_commands: bool = False
+    ours: int = 1
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class _Measuring:
 
     def save(self) -> Outcome:
         """Write the record as it stands."""
-        results = compare([side.name for side in self.benchmark.sides], self.measurements)
+        results = compare([side.name for side in self.benchmark.sides], self.measurements, self.benchmark.ours)
         warnings = self.warnings()
         lines = [line(self.benchmark.name, self.benchmark.unit, each, self._tail(each)) for each in results]
         write_json(

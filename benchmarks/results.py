@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 
@@ -79,12 +80,11 @@ class Result:
     peer_peak: float
 
 
-def compare(sides: Sequence[str], measurements: Sequence[Measurement]) -> list[Result]:
-    """The first side against each of the others; a peer without a finished round has no result."""
+def compare(sides: Sequence[str], measurements: Sequence[Measurement], mine: int = 1) -> list[Result]:
+    """Each of the first `mine` sides against each of the others; a peer without a finished round has no result."""
     found = {(each.side, each.round): each for each in measurements}
-    ours, *peers = sides
     results = []
-    for peer in peers:
+    for ours, peer in product(sides[:mine], sides[mine:]):
         rounds = sorted(number for side, number in found if side == peer and (ours, number) in found)
         pairs = [(found[ours, number], found[peer, number]) for number in rounds]
         if not pairs:

@@ -51,6 +51,14 @@ def test_each_peer_has_a_result() -> None:
     ]
 
 
+def test_each_of_ours_beside_each_peer() -> None:
+    found = [measured(0, side, [1.0], [units]) for side, units in (("a", 6.0), ("b", 3.0), ("c", 2.0))]
+    assert [(each.ours, each.peer, each.speed.median) for each in compare(["a", "b", "c"], found, 2)] == [
+        ("a", "c", 3.0),
+        ("b", "c", 1.5),
+    ]
+
+
 def test_spread_of_one_value() -> None:
     assert Spread.of([1.5]) == Spread(1.5, 1.5, 1.5, (1.5, 1.5), (1.5,))
 
