@@ -99,14 +99,13 @@ def start(model: Path, rows: Path, output: Path) -> subprocess.Popen[bytes]:
 def watch(process: subprocess.Popen[bytes], output: Path, marks: int = 20) -> list[tuple[int, float]]:
     """(rows written, MiB held) each time when more rows are written; prints about `marks` of them."""
     held: list[tuple[int, float]] = []
-    state = output.with_name(f"{output.name}.part.json")
     while process.poll() is None:
         time.sleep(EVERY)
+        rows = written(output)
         try:
-            rows = json.loads(state.read_bytes())["rows"]
             pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-        except (OSError, ValueError, IndexError):
-            continue  # not begun, or ended
+        except (OSError, IndexError):
+            continue  # ended
         if rows and (not held or rows > held[-1][0]):
             held.append((rows, pages * os.sysconf("SC_PAGE_SIZE") / MIB))
     for place in range(0, len(held), max(1, len(held) // marks)):
@@ -117,6 +116,21 @@ def watch(process: subprocess.Popen[bytes], output: Path, marks: int = 20) -> li
     return held
 
 
+def written(output: Path) -> int:
+    """How many rows are noted as written."""
+    try:
+        return int(json.loads(output.with_name(f"{output.name}.part.json").read_bytes())["rows"])
+    except (OSError, ValueError):
+        return 0
+
+
+def await_rows(process: subprocess.Popen[bytes], output: Path) -> None:
+    """Wait until more rows are written than before, or the process ends."""
+    before = written(output)
+    while process.poll() is None and written(output) <= before:
+        time.sleep(0.01)
+
+
 def spread(sizes: list[float]) -> float:
     """By how many per cent of their mean sizes differ from it at most."""
     mean = statistics.mean(sizes)
@@ -124,12 +138,17 @@ def spread(sizes: list[float]) -> float:
 
 
 def run_with_kills(model: Path, rows: Path, output: Path, seconds: float, kills: int, seed: int) -> int:
-    """Run the command until it ends, with so many kills on the way at most; how many there were."""
+    """Run the command until it ends, with so many kills on the way at most; how many there were. A kill comes
+    within its share of the whole run after rows that are written, each third one at any moment of the start."""
     draw, done = random.Random(seed), 0
-    for _ in range(kills):
+    for number in range(kills):
         process = start(model, rows, output)
         try:
-            process.wait(draw.uniform(0, 2 * seconds / max(1, kills) + 5))
+            if number % 3 == 2:
+                process.wait(draw.uniform(0, 3))
+            else:
+                await_rows(process, output)
+                process.wait(draw.uniform(0, seconds / (kills + 1)))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

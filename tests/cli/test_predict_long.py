@@ -6,6 +6,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -314,3 +316,29 @@ def test_vectors_are_continued_in_one_array(tmp_path: Path) -> None:
         except KeyboardInterrupt:
             assert state.rows == 2
     assert np.array_equal(np.load(target), vectors)
+
+
+STALLED = """
+import os, sys, threading, time
+from contextlib import ExitStack
+from unmask.data.textfiles import ReadLog, TextFile
+with ExitStack() as stack:
+    file = TextFile(sys.argv[1], stack)
+    file.head
+    threading.Thread(target=lambda: list(file.lines(ReadLog())), daemon=True).start()
+    time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("source", ["-", "pipe"])
+def test_nothing_waits_for_a_thread_that_reads_a_stalled_pipe(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDWR)
+    os.write(end, b"a river\n")
+    try:
+        given = [sys.executable, "-c", STALLED, "-" if source == "-" else str(path)]
+        done = subprocess.run(given, stdin=end, timeout=20, check=False, capture_output=True)
+    finally:
+        os.close(end)
+    assert (done.returncode, done.stderr) == (0, b"")

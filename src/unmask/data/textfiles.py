@@ -219,11 +219,14 @@ class TextFile:
     def __init__(self, path: str | Path, stack: ExitStack) -> None:
         self.path, self.name = str(path), display_name(path)
         if self.path == STDIN:
-            stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
-            self.stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
+            stream: Any = sys.stdin.buffer
+            # a buffer of its own: Python, when it ends, would wait for a thread that is reading in that of sys.stdin
+            self.stream = io.BufferedReader(stream.raw if isinstance(stream, io.BufferedReader) else stream)
             return
         try:
-            self._file = self.stream = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
+            self._file = self.stream = Path(path).open("rb")  # noqa: SIM115 - the stack closes it
+            if not Path(path).is_fifo():  # to close a pipe would wait for a thread that is reading it
+                stack.enter_context(self._file)
         except FileNotFoundError:
             raise _absent(Path(path)) from None
         except OSError as error:

@@ -9,7 +9,7 @@ the markers "[E1]" and "[/E1]", are read in a text as other libraries do, whom w
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,7 @@ from unmask.text.encoding import Encoding, Padding, TokenCounts, assemble, assem
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import layout, specials
 from unmask.text.public.alignment import align_tokens, first_of_each, split_sentences
-from unmask.text.public.beginning import encode_beginnings, safe_cut, without_long_runs
+from unmask.text.public.beginning import encode_beginnings, safe_cut, with_long_runs, without_long_runs
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import SPECIAL_TOKEN, TokenArrays, readable
 from unmask.text.public.spelling import detect_spelling
@@ -369,8 +369,8 @@ class Tokenizer:
                 return encodings
             return align_tokens(clean, encodings, self._blank).per_text()
 
-        most = None if add_special_tokens else max_length
-        encodings, templates = self._encode_most(flat, most, encode), self._templates
+        most = None if add_special_tokens else self._most(max_length)
+        encodings, templates = encode_beginnings(flat, most, self._safe_cut, encode), self._templates
         seconds = iter(encodings[len(texts) :])
         return [
             assemble(templates, first, None if other is None else next(seconds), max_length, self.truncates_left)
@@ -391,7 +391,8 @@ class Tokenizer:
             clean = [readable(without_long_runs(part) if shorten else part) for part in parts]
             return [one.ids for one in self._plain.encode_batch_fast(clean, add_special_tokens=False)]
 
-        ids = self._encode_most(flat, max_length, encode)
+        cut = with_long_runs(self._safe_cut) if shorten else self._safe_cut
+        ids = encode_beginnings(flat, self._most(max_length), cut, encode)
         seconds = iter(ids[len(texts) :])
         rows = [
             assemble_arrays(templates, first, None if other is None else next(seconds), max_length, left)
@@ -399,13 +400,9 @@ class Tokenizer:
         ]
         return [row for row, _ in rows], sum(truncated for _, truncated in rows)
 
-    def _encode_most(
-        self, texts: Sequence[str], max_length: int | None, encode: Callable[[Sequence[str]], Sequence[Any]]
-    ) -> Sequence[Any]:
-        """The encodings of texts, of which more than `max_length` tokens are not read."""
-        if max_length is None or self.truncates_left:
-            return encode(texts)
-        return encode_beginnings(texts, max_length - self.single_template.size, self._safe_cut, encode)
+    def _most(self, max_length: int | None) -> int | None:
+        """How many tokens of a text are read; None where all are."""
+        return None if max_length is None or self.truncates_left else max_length - self.single_template.size
 
     @cached_property
     def _safe_cut(self) -> re.Pattern[str] | None:

@@ -20,6 +20,7 @@ _BETWEEN_CHINESE = "(?<=[\u4e00-\u9fa5])(?=[\u4e00-\u9fa5])"  # of the first Uni
 
 _LONGEST_RUN = 1000
 _LONG_RUN = re.compile(f"[A-Za-z0-9]{{{_LONGEST_RUN},}}|[ \t\n\r]{{{_LONGEST_RUN},}}")
+_IN_LONG_RUN = f"(?<=[A-Za-z0-9]{{{_LONGEST_RUN}}})|(?<=[ \t\n\r]{{{_LONGEST_RUN}}})"
 
 # normalisers that make nothing of a letter, a blank and a letter together, and cutters that keep words apart
 _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
@@ -51,6 +52,11 @@ def without_long_runs(text: str) -> str:
     return text if len(text) < _LONGEST_RUN else _LONG_RUN.sub(lambda run: run[0][:_LONGEST_RUN], text)
 
 
+def with_long_runs(cut: re.Pattern[str] | None) -> re.Pattern[str] | None:
+    """Where a text may be cut whose long runs are shortened: also after so much of one as gives the same tokens."""
+    return cut and re.compile(f"{cut.pattern}|{_IN_LONG_RUN}")
+
+
 def _parts(component: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
     if component is None:
         return []
@@ -71,13 +77,15 @@ def _cuts_at_blanks(cutter: Mapping[str, Any]) -> bool:
 
 
 def encode_beginnings(
-    texts: Sequence[str], tokens: int, cut: re.Pattern[str] | None, encode: Callable[[list[str]], Sequence[Any]]
+    texts: Sequence[str], tokens: int | None, cut: re.Pattern[str] | None, encode: Callable[[list[str]], Sequence[Any]]
 ) -> list[Any]:
-    """Encode of each text as much as gives more than `tokens` tokens, or all of it.
+    """Encode of each text as much as gives more than `tokens` tokens, or all of it (None: of each).
 
     The first `tokens` tokens are those of the whole text; of the others only that there are some is right. cut: as
     `safe_cut` returns it; encode: makes encodings of texts.
     """
+    if tokens is None or cut is None:
+        return list(encode(list(texts)))
     characters = CHARACTERS_PER_TOKEN * max(tokens, 1)
     parts = [_beginning(text, characters, cut) for text in texts]
     encodings = list(encode(parts))
@@ -91,8 +99,8 @@ def encode_beginnings(
     return encodings
 
 
-def _beginning(text: str, characters: int, cut: re.Pattern[str] | None) -> str:
-    if len(text) <= characters or cut is None:
+def _beginning(text: str, characters: int, cut: re.Pattern[str]) -> str:
+    if len(text) <= characters:
         return text
     place = cut.search(text, characters)
     return text if place is None else text[: place.start()]
