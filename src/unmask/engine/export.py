@@ -41,6 +41,7 @@ from unmask.version import __version__
 
 OPSET = 20
 LONGEST_RECORDED = 512  # tokens
+LARGEST_FOLDED = 2**31  # numbers
 FILES = {
     ("onnx", "float32"): "onnx/model.onnx",
     ("onnx", "int8"): "onnx/model_int8.onnx",
@@ -207,7 +208,7 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
         args.append(torch.tensor([1, 2, length + 1, 2 * length + 1, 2 * length + 2]))
         shapes.append({0: torch.export.Dim("positions")})
         names.append("positions")
-    return torch.onnx.export(
+    program = torch.onnx.export(
         network,
         tuple(args),
         dynamo=True,
@@ -217,6 +218,13 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
         output_names=["output"],
         verbose=False,
     )
+    assert program is not None
+    # a matrix of the last layer is cut in two for query positions: the exporter does so only to small ones by itself
+    from onnxscript import optimizer
+
+    optimizer.fold_constants(program.model, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
+    optimizer.remove_unused_nodes(program.model)
+    return program
 
 
 def _save_openvino(source: Path, file: Path) -> None:
