@@ -21,7 +21,7 @@ from unmask.report.speed import speed_page
 from unmask.runtime import choice, verify
 from unmask.runtime.bench import bench, list_choices
 from unmask.runtime.choice import Choice
-from unmask.runtime.manifest import FACTS, RECORDED, read_manifest
+from unmask.runtime.manifest import FACTS, HEAD_ARRAYS, RECORDED, read_manifest
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
 
@@ -110,6 +110,22 @@ def test_a_changed_network_is_not_run(copy: Path) -> None:
     with refused(network):
         load(copy, backend="onnx").predict(["river"])
     assert load(copy, backend="openvino").predict(["river"])
+
+
+def test_other_files_that_were_changed(copy: Path) -> None:
+    (copy / RECORDED).write_bytes((copy / RECORDED).read_bytes()[:-9])
+    with refused(copy / RECORDED):
+        verify.verify(copy, threads=1)
+    content = (copy / HEAD_ARRAYS).read_bytes()
+    (copy / HEAD_ARRAYS).write_bytes(content + b" ")
+    with refused(copy / HEAD_ARRAYS):
+        load(copy, backend="onnx")
+    (copy / HEAD_ARRAYS).write_bytes(content)
+    facts = files.read_object(copy / FACTS)
+    del facts["encoder"]
+    files.write_json(copy / FACTS, facts)
+    with refused(copy / FACTS, "encoder"):
+        load(copy, backend="onnx")
 
 
 def test_a_folder_may_be_named_from_beside_it(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from unmask import bundle
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
 from unmask.data.sequences import RowSequences
+from unmask.engine.export import export
 from unmask.heads.embed import contrastive_loss, group_texts
 from unmask.learner.batch import pack
 from unmask.learner.batches import Batches
@@ -363,6 +364,8 @@ def test_windows_are_learnt_and_predicted(pretrained: Path, numbers: Path, tmp_p
     assert np.linalg.norm(vector) == pytest.approx(1) and not np.allclose(vector, beginning, atol=1e-3)
     together = predictor.encode([text, "river", text * 5, ""])
     np.testing.assert_allclose(together[0], vector, atol=1e-5)
+    export(run.model, "onnx", tmp_path / "exported")
+    np.testing.assert_allclose(load(tmp_path / "exported").encode([text, "river", text * 5, ""]), together, atol=1e-5)
 
 
 def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from unmask.version import __version__
 
 OPSET = 20
 LONGEST_RECORDED = 512  # tokens
+LARGEST_FOLDED = 2**31  # numbers
 FILES = {
     ("onnx", "float32"): "onnx/model.onnx",
     ("onnx", "int8"): "onnx/model_int8.onnx",
@@ -111,6 +112,7 @@ def export(
         torch_backend = engine.backend(head)
         arrays = {name: torch.from_numpy(one) for name, one in torch_backend.parameters.items()}
         save_tensors(arrays, temporary / HEAD_ARRAYS)
+        facts["sha256"] = {**facts["sha256"], HEAD_ARRAYS: files.sha256(temporary / HEAD_ARRAYS)}
         longest = min(opened.config.max_position_embeddings, LONGEST_RECORDED)
         is_pair = bool(opened.config.type_vocab_size > 1)
         rows = recorded_rows(opened.config.vocab_size, longest, is_pair, reads_positions(engine.head(head)))
@@ -207,7 +209,7 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
         args.append(torch.tensor([1, 2, length + 1, 2 * length + 1, 2 * length + 2]))
         shapes.append({0: torch.export.Dim("positions")})
         names.append("positions")
-    return torch.onnx.export(
+    program = torch.onnx.export(
         network,
         tuple(args),
         dynamo=True,
@@ -217,6 +219,16 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
         output_names=["output"],
         verbose=False,
     )
+    assert program is not None
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    # a matrix of the last layer is cut in two for query positions, and layers may share theirs: the exporter sees to
+    # small matrices alone
+    optimizer.fold_constants(program.model, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
+    optimizer.remove_unused_nodes(program.model)
+    common.DeduplicateInitializersPass(size_limit=LARGEST_FOLDED)(program.model)
+    return program
 
 
 def _save_openvino(source: Path, file: Path) -> None:

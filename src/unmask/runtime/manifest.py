@@ -94,6 +94,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
         )
     if facts.get("format") != FORMAT:
         raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
+    if missing := [name for name in ("encoder", "sha256") if not isinstance(facts.get(name), dict)]:
+        raise UserError(f"{where} lacks what a model needs", given="missing: " + ", ".join(missing))
     check_sums(folder, facts["sha256"])
     return facts
 
@@ -113,9 +115,12 @@ def check_sums(folder: Path, sums: Mapping[str, str]) -> None:
     for name, digest in sums.items():
         path = folder / name
         if ".." in Path(name).parts or not path.is_file() or files.sha256(path) != digest:
-            raise UserError(
-                f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again"
-            )
+            raise changed(path)
+
+
+def changed(path: Path) -> UserError:
+    """The error for a file that is not as it was written."""
+    return UserError(f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from unmask import files
@@ -23,7 +24,16 @@ from unmask.errors import UserError
 from unmask.runtime.backend import Backend, arrays_of, open_engine
 from unmask.runtime.choice import PACKAGES, find_choices
 from unmask.runtime.drop import MAX_DROP, measure_drop, within
-from unmask.runtime.manifest import FACTS, RECORDED, WEIGHTS, ExportedNetwork, Manifest, Precision, read_manifest
+from unmask.runtime.manifest import (
+    FACTS,
+    RECORDED,
+    WEIGHTS,
+    ExportedNetwork,
+    Manifest,
+    Precision,
+    changed,
+    read_manifest,
+)
 from unmask.runtime.predictor import Predictor
 from unmask.tasks.task import split_rows
 from unmask.version import __version__
@@ -190,8 +200,11 @@ def save_recorded(path: Path, rows: Sequence[EncodedRow], outputs: Sequence[Floa
 
 
 def read_recorded(path: Path, per_token: bool) -> tuple[list[EncodedRow], list[Floats]]:
-    """Read them again."""
-    arrays = load_file(path)
+    """Read them again. Raises UserError for a file that is not as it was written."""
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError):
+        raise changed(path) from None
     lengths, counts = arrays["lengths"], arrays.get("position_counts")
     bounds = np.cumsum(lengths)[:-1].tolist()
     ids, types = (np.split(arrays[name], bounds) for name in ("input_ids", "token_type_ids"))
