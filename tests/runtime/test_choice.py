@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from errors import refused
 from unmask.files import read_json
 from unmask.runtime import choice
-from unmask.runtime.choice import Choice, fastest, find_choices
+from unmask.runtime.choice import Choice, check_exists, fastest, find_choices
 from unmask.runtime.exported import pad_arrays
 from unmask.runtime.manifest import ExportedNetwork
 
@@ -90,6 +90,9 @@ def test_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         find_choices(both, False, "auto", "auto")
     with refused("torch", "unmask[train]", "unmask export"):
         find_choices([], True, "auto", "auto")
+    with refused("folder/absent", "does not exist"):
+        check_exists(Path("folder/absent"))
+    check_exists(Path(__file__).parent)
 
 
 def test_the_fastest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
