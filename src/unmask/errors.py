@@ -76,7 +76,7 @@ def did_you_mean(name: object | None) -> Message | None:
     return None if name is None else message("did you mean {name}?", name)
 
 
-def missing_extra(package: str, extra: str, purpose: str) -> UserError:
+def missing_extra(package: str, extra: str, purpose: str | Message) -> UserError:
     """The error for an optional library that is not installed."""
     return UserError(
         "{purpose} needs the package {package}, which is not installed",

@@ -255,7 +255,7 @@ def _show_verified(networks: list[dict[str, Any]]) -> None:
             f"{value:.1e}" for value in record.get("differences", dict.fromkeys(DIFFERENCES, float("nan"))).values()
         ]
         rows.append((one["backend"], one["precision"], translate(passed), *values, record.get("tolerance")))
-    console.table(("backend", "precision", "result", *DIFFERENCES, "tolerance"), rows)
+    console.table(("backend", "runs in", "result", *DIFFERENCES, "tolerance"), rows)
     quantised = [one for one in networks if one["precision"] == "int8" and one["verified"]]
     if measured := [one for one in quantised if one["verified"]["dev"]]:
         heads = ("int8", "metric", "float32", "int8", "drop [95 %]", "at most", "rows")

@@ -137,7 +137,7 @@ def find_files(sources: Sequence[str | Path] | str | Path) -> list[str]:
                 raise UserError("no file matches {pattern}", source, given=message("relative to {folder}", Path.cwd()))
             found |= dict.fromkeys(matches)
         else:
-            raise _absent(path)
+            raise missing_path(path)
     if not found:
         raise UserError("no input files", allowed="files, folders, globs, or - for standard input")
     return list(found)
@@ -158,7 +158,7 @@ def _files_in(folder: Path) -> list[str]:
     return [str(path) for path in sorted(found)]
 
 
-def _absent(path: Path) -> UserError:
+def missing_path(path: Path) -> UserError:
     """The error for a path that does not exist, with the neighbour that was probably meant."""
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     neighbour = suggest(path.name, names)
@@ -228,7 +228,7 @@ class TextFile:
             if not Path(path).is_fifo():  # to close a pipe would wait for a thread that is reading it
                 stack.enter_context(self._file)
         except FileNotFoundError:
-            raise _absent(Path(path)) from None
+            raise missing_path(Path(path)) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read", given=error.strerror) from None
         if self.path.lower().endswith(".gz"):

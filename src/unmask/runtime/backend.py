@@ -18,7 +18,7 @@ from unmask.advice import advise, option
 from unmask.console import SILENT, Progress
 from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.errors import missing_engine
-from unmask.runtime.choice import Choice, fastest, find_choices, trial_key
+from unmask.runtime.choice import Choice, check_exists, fastest, find_choices, trial_key
 from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, model_folder, read_manifest
 from unmask.tasks.task import Arrays, Collected, Task
 
@@ -88,6 +88,7 @@ def open_engine(
     installed, or the model has no such network.
     """
     folder = model_folder(source)
+    check_exists(folder)
     manifest = read_manifest(folder) if has_networks(folder) else None
     torch_too = manifest is None or (folder / WEIGHTS).is_file()
     choices = find_choices(manifest.networks if manifest else (), torch_too, backend, precision)

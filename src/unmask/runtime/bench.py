@@ -22,7 +22,7 @@ import numpy as np
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.messages import from_json, message
-from unmask.runtime.choice import PACKAGES, PRECISIONS, Choice, find_choices
+from unmask.runtime.choice import PACKAGES, PRECISIONS, Choice, check_exists, find_choices
 from unmask.runtime.machine import describe_machine
 from unmask.runtime.manifest import WEIGHTS, has_networks, model_folder, read_manifest
 
@@ -110,6 +110,7 @@ def list_choices(source: Path | str, backend: str, precision: str) -> tuple[list
     """What can run a model here, also what did not pass its verification or was never verified; and messages on what
     cannot. Raises UserError where nothing can."""
     folder = model_folder(source)
+    check_exists(folder)
     networks = read_manifest(folder).networks if has_networks(folder) else ()
     has_weights = not networks or (folder / WEIGHTS).is_file()
     stored = [(one.backend, one.precision) for one in networks] + [("torch", "float32")] * has_weights

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from unmask import files
+from unmask.data.textfiles import missing_path
 from unmask.errors import UserError, missing_extra
 from unmask.messages import message
 from unmask.runtime.manifest import ExportedNetwork
@@ -87,9 +88,15 @@ def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend
     return installed
 
 
+def check_exists(folder: Path) -> None:
+    """Without torch, raise UserError for a folder that does not exist: no name of a public checkpoint can be read."""
+    if not folder.exists() and not find_spec(PACKAGES["torch"][0]):
+        raise missing_path(folder)
+
+
 def _not_installed(backends: Sequence[str]) -> UserError:
     """The error for a model that only these backends run, none of which is installed."""
-    error = missing_extra(*PACKAGES[backends[0]], f"backend {backends[0]}")
+    error = missing_extra(*PACKAGES[backends[0]], message("backend {name}", backends[0]))
     more: list[object] = [f"pip install 'unmask[{PACKAGES[one][1]}]'" for one in backends]
     if list(backends) == ["torch"]:
         more.append(message("or where torch is installed: {command}", EXPORT))
