@@ -179,7 +179,7 @@ def bare(settings: Settings) -> Prepared:
     if settings["backend"] == "torch":
         backend = predictor.backend
         return _calls(settings, lambda: backend.run(arrays))
-    inputs = pad_arrays(arrays, predictor.manifest.max_position_embeddings)
+    inputs = pad_arrays(arrays)
     return _calls(settings, lambda: predictor.backend.compute(inputs))
 
 

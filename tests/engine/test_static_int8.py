@@ -7,7 +7,16 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from unmask.engine.static_int8 import LARGEST_WEIGHT, LEVELS, OUTLIERS, Floats, Quantised, quantise, quantise_static
+from unmask.engine.static_int8 import (
+    LARGEST_WEIGHT,
+    LEVELS,
+    OUTLIERS,
+    Floats,
+    Quantised,
+    _range,
+    quantise,
+    quantise_static,
+)
 
 
 def drawn(inputs: int, outputs: int, seed: int = 0) -> tuple[Floats, Floats]:
@@ -19,11 +28,11 @@ def drawn(inputs: int, outputs: int, seed: int = 0) -> tuple[Floats, Floats]:
     return few.astype(np.float32), weight.astype(np.float32)
 
 
-def computed(x: Floats, weight: Floats, how: Quantised) -> Floats:
-    """The product by the formula."""
-    smooth = x if how.factors is None else x * how.factors
-    rounded = (np.clip(np.round(smooth / how.scale) + how.zero, 0, LEVELS) - how.zero) * how.scale
-    product: Floats = rounded @ (how.weight * how.weight_scales) + x[:, how.outliers] @ weight[how.outliers]
+def computed(sample: Floats, x: Floats, weight: Floats, how: Quantised) -> Floats:
+    """The product by the formula, with the range of a sample."""
+    scale, zero = _range(how.taken(sample), how.float32)
+    rounded = (np.clip(np.round(how.taken(x) / scale) + zero, 0, LEVELS) - zero) * scale
+    product: Floats = rounded @ (how.weight * how.scales) + x[:, how.outliers] @ weight[how.outliers]
     return product
 
 
@@ -42,7 +51,7 @@ def test_error_is_smaller_than_that_of_plain_rounding(inputs: int, outputs: int)
     sample, weight = drawn(inputs, outputs)
     how = quantise(sample[:400], weight)
     exact, unseen = sample[400:] @ weight, sample[400:]
-    ours, others = computed(unseen, weight, how), plain(sample[:400], unseen, weight)
+    ours, others = computed(sample[:400], unseen, weight, how), plain(sample[:400], unseen, weight)
     assert np.square(ours - exact).mean() < np.square(others - exact).mean()
 
 
@@ -79,6 +88,5 @@ def test_graph_computes_the_formula(tmp_path: Path, inputs: int, outputs: int, f
     assert (tmp_path / "int8.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
     session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": sample})
-    how = quantise(np.concatenate([sample[:300], sample[300:]]), weight)
-    expected = computed(sample, weight, how) + bias
+    expected = computed(sample, sample, weight, quantise(sample, weight)) + bias
     assert np.abs(found - expected).max() <= 0.02 * np.abs(expected).max()

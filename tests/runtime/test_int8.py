@@ -124,7 +124,7 @@ SHARED = {"num_hidden_layers": 3, "num_hidden_groups": 1, "embedding_size": 8}
 GATED = {"gated": True, "bias": False, "norm": "pre", "attention_pattern": "LG", "window": 3}
 
 
-@pytest.mark.parametrize("values", [{}, SHARED, GATED])
+@pytest.mark.parametrize("values", [SHARED, GATED])
 def test_every_product_of_the_blocks_is_of_integers(
     values: dict[str, Any], make_encoder: Callable[..., Encoder], tmp_path: Path
 ) -> None:
