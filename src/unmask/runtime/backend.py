@@ -23,7 +23,7 @@ from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, m
 from unmask.tasks.task import Arrays, Collected, Task
 
 TOKENS_PER_BATCH = 8192
-TOKENS_PER_PADDED_BATCH = 2048  # what a batch computes should stay in the caches of a core: see docs/design.md
+TOKENS_PER_PADDED_BATCH = 512  # what it computes stays in the caches of a core: see docs/design.md
 MAX_PADDING = 64  # tokens: what a call costs beside its tokens
 
 ENGINES = {
