@@ -30,8 +30,8 @@ def drawn(inputs: int, outputs: int, seed: int = 0) -> tuple[Floats, Floats]:
 
 def computed(sample: Floats, x: Floats, weight: Floats, how: Quantised) -> Floats:
     """The product by the formula, with the range of a sample."""
-    scale, zero = _range(how.taken(sample), how.float32)
-    rounded = (np.clip(np.round(how.taken(x) / scale) + zero, 0, LEVELS) - zero) * scale
+    scale, zero = _range(how.integer_part(sample), how.float32)
+    rounded = (np.clip(np.round(how.integer_part(x) / scale) + zero, 0, LEVELS) - zero) * scale
     product: Floats = rounded @ (how.weight * how.scales) + x[:, how.outliers] @ weight[how.outliers]
     return product
 

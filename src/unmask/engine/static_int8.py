@@ -48,8 +48,8 @@ class Quantised:
     outliers: npt.NDArray[np.int64]
     float32: Floats
 
-    def taken(self, sample: Floats) -> Floats:
-        """Return what the product in int8 takes of inputs (rows, inputs)."""
+    def integer_part(self, sample: Floats) -> Floats:
+        """Return the part of inputs (rows, inputs) that the product in int8 multiplies."""
         sample = sample.copy() if self.factors is None else sample * self.factors
         sample[:, self.outliers] = 0.0
         return sample
@@ -111,11 +111,11 @@ def _activations(model: Any, names: Sequence[str], batches: Sequence[Any]) -> di
     watched.CopyFrom(model)
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    taken = [one.name for one in session.get_inputs()]
+    fed = [one.name for one in session.get_inputs()]
     per_batch = max(1, SAMPLED // len(batches))
     found: dict[str, list[Floats]] = defaultdict(list)
     for number, batch in enumerate(batches):
-        values = session.run(list(names), {name: batch[name] for name in taken})
+        values = session.run(list(names), {name: batch[name] for name in fed})
         for name, value in zip(names, values, strict=True):
             rows = value.reshape(-1, value.shape[-1])
             found[name].append(rows[np.random.default_rng(number).permutation(len(rows))[:per_batch]])
@@ -133,7 +133,7 @@ def quantise(sample: Floats, weight: Floats) -> Quantised:
         outliers = np.sort(np.argsort(-largest, kind="stable")[:OUTLIERS])
         left[outliers] = 0.0
     made = Quantised(np.zeros(weight.shape, dtype=np.int8), np.ones(1, np.float32), factors, outliers, left)
-    integers, scales = _round(made.taken(sample), left)
+    integers, scales = _round(made.integer_part(sample), left)
     return replace(made, weight=integers, scales=scales)
 
 
@@ -200,7 +200,7 @@ class Product:
     def __init__(self, node: Any, matrix: Matrix, sample: Floats, bias: Any | None) -> None:
         self.x, self.output = node.input[0], node.output[0]
         self.matrix, self.bias = matrix, bias
-        scale, zero = _range(matrix.how.taken(sample), matrix.how.float32)
+        scale, zero = _range(matrix.how.integer_part(sample), matrix.how.float32)
         self.scale, self.zero = f"{self.output}_scale", f"{self.output}_zero"
         self.constants = [
             constant(self.scale, np.array(scale, np.float32)),
@@ -211,14 +211,14 @@ class Product:
         """Make the nodes."""
         from onnx.helper import make_node
 
-        matrix, taken, nodes = self.matrix, self.x, []
+        matrix, x, nodes = self.matrix, self.x, []
         output = self.output if self.bias is None else self.bias.output[0]
         if matrix.factors is not None:
-            taken = f"{self.output}_smooth"
-            nodes.append(make_node("Mul", [self.x, matrix.factors], [taken]))
+            x = f"{self.output}_smooth"
+            nodes.append(make_node("Mul", [self.x, matrix.factors], [x]))
         apart = len(matrix.how.outliers) > 0
         quantised, product = f"{self.output}_quantised", f"{self.output}_integer" if apart else output
-        nodes.append(make_node("QuantizeLinear", [taken, self.scale, self.zero], [quantised]))
+        nodes.append(make_node("QuantizeLinear", [x, self.scale, self.zero], [quantised]))
         if self.bias is not None:
             inputs = [quantised, matrix.weight, self.scale, matrix.scales, self.zero, "", self.bias.input[1]]
             nodes.append(make_node("MatMulIntegerToFloat", inputs, [product], domain=FUSED_DOMAIN))
