@@ -12,7 +12,7 @@ from unmask import console, files
 from unmask.cli.common import options
 from unmask.cli.common.help import App
 from unmask.cli.common.output import print_result
-from unmask.cli.common.reading import NOTHING, Given, reads_rows
+from unmask.cli.common.reading import NOTHING, OF_TARGETS, Given, reads_rows
 from unmask.errors import UserError, missing_extra
 from unmask.messages import translate
 
@@ -56,16 +56,7 @@ def _show(trial: dict[str, Any]) -> None:
 
 
 @commands.command(example="unmask bench predict exported --output speed.html")
-@reads_rows(
-    "label_column",
-    "label_columns",
-    "label_separator",
-    "missing_labels",
-    "tag_column",
-    "scheme",
-    "span_offsets",
-    "unknown_labels",
-)
+@reads_rows(*OF_TARGETS)
 def predict(
     model: options.FinetunedModel,
     data: Annotated[str | None, typer.Option(help="Rows to predict. [default: random texts]")] = None,

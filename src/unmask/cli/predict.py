@@ -17,7 +17,7 @@ from unmask import console, files
 from unmask.cli.common.help import App
 from unmask.cli.common.options import AllowUnused, AsJson, BackendName, FinetunedModel, PrecisionName
 from unmask.cli.common.output import print_result
-from unmask.cli.common.reading import NOTHING, Given, reads_rows
+from unmask.cli.common.reading import NOTHING, OF_TARGETS, Given, reads_rows
 from unmask.cli.predict_output import (
     State,
     check_conditions,
@@ -47,16 +47,7 @@ commands = App()
 
 
 @commands.command(example="unmask predict runs/classify new.csv --output predicted.csv")
-@reads_rows(
-    "label_column",
-    "label_columns",
-    "label_separator",
-    "missing_labels",
-    "tag_column",
-    "scheme",
-    "span_offsets",
-    "unknown_labels",
-)
+@reads_rows(*OF_TARGETS)
 def predict(
     model: FinetunedModel,
     file: Annotated[str | None, typer.Argument(help="Rows in any format; - or nothing: standard input.")] = None,

@@ -35,6 +35,18 @@ SETTINGS = Annotated[
     typer.Argument(metavar=DATA_KEYS, help="How to read the rows (unmask recipe explain data)."),
 ]
 
+OF_TARGETS = (
+    "label_column",
+    "label_columns",
+    "label_separator",
+    "missing_labels",
+    "tag_column",
+    "scheme",
+    "span_offsets",
+    "unknown_labels",
+)
+"""Options that say what a row is to be predicted as: not of commands that predict."""
+
 
 def reads_rows(*left_out: str, settings: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of reading rows, without those left out, and `data.key=value` arguments.
