@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import typer.main
-
-from unmask.cli.app import app
+from unmask.cli.app import command_line
 from unmask.cli.common.help import DATA_KEYS, KEYS
 from unmask.config import config_classes
 from unmask.data.rows.options import DataSettings
@@ -33,7 +31,7 @@ def commands() -> dict[str, Any]:
             else:
                 found[f"{prefix}{name}"] = command
 
-    visit(typer.main.get_command(app), "")
+    visit(command_line(), "")
     return found
 
 

@@ -102,7 +102,7 @@ def decode(file: Path) -> None:
 
     arrays = dict(np.load(file, allow_pickle=False))
     facts = json.loads(arrays.pop("facts").tobytes())
-    manifest = Manifest(FOLDER, Tokenizer.from_pretrained(FOLDER), 32, facts["schema"])
+    manifest = Manifest(FOLDER, lambda: Tokenizer.from_pretrained(FOLDER), 32, facts["schema"])
     made = records(Predictor(Recorded(manifest, arrays)), facts["texts"])
     same(facts["predictions"], made, facts["kind"])
 

@@ -4,9 +4,8 @@ import subprocess
 import sys
 
 import pytest
-import typer.main
 
-from unmask.cli.app import app, run
+from unmask.cli.app import FILES, command_line, run
 
 COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column "
@@ -59,7 +58,7 @@ COMMANDS = {
 
 def commands(group=None, prefix: str = "") -> dict:
     """Every command by its full name."""
-    group = group or typer.main.get_command(app)
+    group = group or command_line()
     found = {}
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -123,6 +122,11 @@ def test_quiet_leaves_only_results(capsys) -> None:
     assert "reuters-r8" in shown.out and shown.err == ""
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_holds_the_commands_that_are_looked_for_in_it(file: str) -> None:
+    assert list(command_line(file).commands) == FILES[file]
+
+
 def test_version(capsys) -> None:
     from unmask import __version__
 
@@ -132,7 +136,8 @@ def test_version(capsys) -> None:
 
 def test_help_does_not_pay_for_torch() -> None:
     heavy = ("torch", "tokenizers", "numpy", "sklearn", "matplotlib", "unearth")
-    code = f"import sys, unmask.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    listed = f"print(*(name for name in {heavy} if name in sys.modules))"
+    code = f"import sys; from unmask.cli.app import command_line; command_line(); {listed}"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == []
     asked = subprocess.run([sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True)

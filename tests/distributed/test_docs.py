@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch.distributed.run as torchrun
-import typer
 
-from unmask.cli.app import app, run
+from unmask.cli.app import command_line, run
 from unmask.data.corpus.shards import Shards
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +43,7 @@ def test_linked_files_exist(name: str) -> None:
 def test_torchrun_takes_the_options(command: str) -> None:
     given = torchrun.get_args_parser().parse_args(shlex.split(command)[1:])
     assert given.module and given.training_script == "unmask"
-    assert given.training_script_args[0] in typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert given.training_script_args[0] in command_line().commands
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("torchrun")])

@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
 import unmask
-from unmask.cli.app import app
+from unmask.cli.app import command_line
 from unmask.cli.common.help import paragraphs
 from unmask.config import ALLOWED
 from unmask.metrics import FIGURES
@@ -87,7 +85,7 @@ def helps() -> set[str]:
         for inner in getattr(command, "commands", {}).values():
             visit(inner)
 
-    visit(typer.main.get_command(app))
+    visit(command_line())
     return {text for text in texts if text} | {"Show this message and exit."}
 
 

@@ -6,9 +6,9 @@ An option is a parameter of the command's function; options of reading rows are 
 
 import sys
 
-from unmask.cli.app import app, run
+from unmask.cli.app import run
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 
 def main() -> None:

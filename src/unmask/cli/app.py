@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -16,7 +17,22 @@ from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
-FILES = "quickstart tokenizer corpus pretrain finetune evaluate predict runs model vocab recipe data bench".split()
+FILES = {
+    "quickstart": ["quickstart"],
+    "tokenizer": ["tokenizer"],
+    "corpus": ["corpus"],
+    "pretrain": ["pretrain"],
+    "finetune": ["finetune"],
+    "evaluate": ["evaluate"],
+    "predict": ["predict", "fill"],
+    "runs": ["report", "runs", "compare"],
+    "model": ["inspect", "export", "verify"],
+    "vocab": ["vocab"],
+    "recipe": ["recipe"],
+    "data": ["data"],
+    "bench": ["bench"],
+}
+"""By file, its commands; in the order of the help."""
 VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
 OWN_LANGUAGE = ("quickstart", "report", "compare")  # commands whose --lang is also that of their data or page
 RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does
@@ -40,31 +56,36 @@ class _Root(Group):
             os._exit(0)
 
 
-app = App(
-    name="unmask",
-    cls=_Root,
-    help="A BERT of your own: from raw text to an evaluated model.",
-    epilog="Anywhere on the line: --quiet (results only), --debug (tracebacks), --lang zh (messages in Chinese; "
-    "or UNMASK_LANG=zh). NO_COLOR is respected.",
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _name in FILES:
-    app.add_typer(import_module(f"unmask.cli.{_name}").commands)
-
 _anywhere = argparse.ArgumentParser(prog="unmask", add_help=False, allow_abbrev=False)
 _anywhere.add_argument("--quiet", action="store_true")
 _anywhere.add_argument("--debug", action="store_true")
 _anywhere.add_argument("--lang", nargs="?", const="")
 
 
-@app.callback(invoke_without_command=True)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
         console.print_text(f"unmask {__version__}")
         raise typer.Exit
+
+
+@cache
+def command_line(*files: str) -> Any:
+    """The command line, as typer makes it: all of it, or the commands of some files, which is there sooner."""
+    app = App(
+        name="unmask",
+        cls=_Root,
+        help="A BERT of your own: from raw text to an evaluated model.",
+        epilog="Anywhere on the line: --quiet (results only), --debug (tracebacks), --lang zh (messages in Chinese; "
+        "or UNMASK_LANG=zh). NO_COLOR is respected.",
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name in files or FILES:
+        app.add_typer(import_module(f"unmask.cli.{name}").commands)
+    return typer.main.get_command(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -79,7 +100,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         rest = _choose_language(options.lang, rest)
         with console.command():
-            return typer.main.get_command(app).main(args=rest, prog_name="unmask", standalone_mode=False) or 0
+            files = [name for name, of_file in FILES.items() if rest and rest[0] in of_file]
+            return command_line(*files).main(args=rest, prog_name="unmask", standalone_mode=False) or 0
     except UsageError as error:
         console.show_error(misused(error))
         return 2

@@ -174,15 +174,13 @@ def _write_network(
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
-        program = _onnx_program(network, engine.bundle.config.max_position_embeddings, reads_positions(module))
-        written = file if (format, precision) == ("onnx", "float32") else Path(scratch) / "model.onnx"
-        program.save(written)
+        written = Path(scratch) / "float32.onnx"
+        _onnx_program(network, engine.bundle.config.max_position_embeddings, reads_positions(module)).save(written)
         if sample is not None:
-            written, float32 = file if format == "onnx" else Path(scratch) / "int8.onnx", written
+            written, float32 = Path(scratch) / "int8.onnx", written
             quantise(float32, written, sample.batches, fused=format == "onnx")
-        if format == "openvino":
-            _save_openvino(written, file)
-    names = [name] if format == "onnx" else [name, name.replace(".xml", ".bin")]
+        (_save_onnx if format == "onnx" else _save_openvino)(written, file)
+    names = [name, f"{name}.data" if format == "onnx" else name.replace(".xml", ".bin")]
     return ExportedNetwork(
         backend=format,
         precision=precision,
@@ -229,6 +227,15 @@ def _onnx_program(network: _Network, longest: int, needs_positions: bool) -> Any
     optimizer.remove_unused_nodes(program.model)
     common.DeduplicateInitializersPass(size_limit=LARGEST_FOLDED)(program.model)
     return program
+
+
+def _save_onnx(source: Path, file: Path) -> None:
+    """Write a network with its weights in a file of their own, which is opened in half the time."""
+    import onnx
+
+    weights = file.with_name(f"{file.name}.data")
+    weights.unlink(missing_ok=True)  # onnx would append to it
+    onnx.save(onnx.load(source), file, save_as_external_data=True, location=weights.name)
 
 
 def _save_openvino(source: Path, file: Path) -> None:

@@ -47,7 +47,7 @@ class TorchEngine:
     def __init__(self, opened: bundle.Bundle, device: str = "cpu", precision: Precision = "float32") -> None:
         self.bundle, self.device, self.precision = opened, device, precision
         longest = opened.config.max_position_embeddings
-        self.manifest = Manifest(opened.folder, opened.tokenizer, longest, opened.task, opened.reading)
+        self.manifest = Manifest(opened.folder, lambda: opened.tokenizer, longest, opened.task, opened.reading)
         self.encoder: Encoder = opened.encoder(dropout=0.0, shared=True).to(device).eval()
         self._backends: dict[HeadName, TorchBackend] = {}
         self._lock = Lock()

@@ -7,6 +7,7 @@ single tokens, positions (positions,) int64 among the batch x length places.
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -62,7 +63,10 @@ class ExportedEngine(ABC):
 
     def __init__(self, manifest: Manifest, precision: Precision, threads: int) -> None:
         self.manifest, self.precision, self.threads = manifest, precision, threads
-        self._backends: dict[HeadName, ExportedBackend] = {}
+        self._backends: dict[HeadName, Future[ExportedBackend]] = {}
+        head: HeadName = "task" if manifest.task else "masked"
+        if self._network(head):
+            self._start(head)
 
     def __repr__(self) -> str:
         return f"{self.manifest.folder} by {self.name} in {self.precision}"
@@ -72,22 +76,37 @@ class ExportedEngine(ABC):
         """Open a network."""
 
     def backend(self, head: HeadName) -> ExportedBackend:
-        """Open the network with this head. Raises UserError where the folder has none."""
+        """Open the network with this head. Raises UserError where the folder has none, or it is damaged."""
         if head not in self._backends:
-            networks = [one for one in self.manifest.networks if (one.backend, one.head) == (self.name, head)]
-            network = next((one for one in networks if one.precision == self.stored_precision), None)
-            if network is None:
-                raise UserError(
-                    "{folder} holds no exported network with these outputs",
-                    self.manifest.folder,
-                    given=f"backend {self.name}, precision {self.precision}, outputs {head}",
-                    allowed=[f"{one.backend} {one.precision} {one.head}" for one in self.manifest.networks],
-                    hint=f"unmask export MODEL --format {self.name} --output FOLDER",
-                )
-            folder = self.manifest.folder
-            check_sums(folder, network.sha256)
-            self._backends[head] = self.load(folder / network.file, network, head_arrays(folder))
-        return self._backends[head]
+            self._start(head)
+        return self._backends[head].result()
+
+    def _network(self, head: HeadName) -> ExportedNetwork | None:
+        wanted = self.name, self.stored_precision, head
+        return next((one for one in self.manifest.networks if (one.backend, one.precision, one.head) == wanted), None)
+
+    def _start(self, head: HeadName) -> None:
+        """Begin to open a network, which takes some tenths of a second, beside what else is made ready."""
+        opening = ThreadPoolExecutor(1)
+        self._backends[head] = opening.submit(self._open, head)
+        opening.shutdown(wait=False)
+
+    def _open(self, head: HeadName) -> ExportedBackend:
+        folder, network = self.manifest.folder, self._network(head)
+        if network is None:
+            raise UserError(
+                "{folder} holds no exported network with these outputs",
+                folder,
+                given=f"backend {self.name}, precision {self.precision}, outputs {head}",
+                allowed=[f"{one.backend} {one.precision} {one.head}" for one in self.manifest.networks],
+                hint=f"unmask export MODEL --format {self.name} --output FOLDER",
+            )
+        with ThreadPoolExecutor(1) as checking:
+            checked = checking.submit(check_sums, folder, network.sha256)
+            try:
+                return self.load(folder / network.file, network, head_arrays(folder))
+            finally:
+                checked.result()  # its error is the cause of any other
 
     @property
     def stored_precision(self) -> Precision:

@@ -5,9 +5,9 @@ onnx/, openvino/   these networks, one file (or two) for each precision
 head.safetensors   arrays of the head that decoding needs, such as the transitions of a CRF
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,11 +58,16 @@ class Manifest:
     """
 
     folder: Path
-    tokenizer: Tokenizer
+    open_tokenizer: Callable[[], Tokenizer]
     max_position_embeddings: int
     task: Mapping[str, Any] | None
     reading: Mapping[str, Any] = field(default_factory=dict)
     networks: Sequence[ExportedNetwork] = ()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises UserError where it is damaged."""
+        return self.open_tokenizer()
 
     @cached_property
     def read_options(self) -> ReadOptions:
@@ -128,7 +133,7 @@ def read_manifest(folder: Path) -> Manifest:
     facts = read_facts(folder)
     networks = [from_mapping(ExportedNetwork, entry, where=str(folder / FACTS)) for entry in facts.get("networks", [])]
     longest = facts["encoder"]["max_position_embeddings"]
-    tokenizer = Tokenizer.from_pretrained(folder)
+    tokenizer = partial(Tokenizer.from_pretrained, folder)
     return Manifest(folder, tokenizer, longest, facts.get("task"), facts.get("reading") or {}, networks)
 
 

@@ -12,6 +12,8 @@ from unmask.runtime.exported import ExportedBackend, ExportedEngine
 from unmask.runtime.manifest import ExportedNetwork
 from unmask.tasks.task import Arrays
 
+SLOWER = {"SkipLayerNormFusion"}  # on a CPU, a sum and a norm as one operator take 3 times as long as apart
+
 
 class OnnxBackend(ExportedBackend):
     """A session, which several threads may use."""
@@ -21,7 +23,9 @@ class OnnxBackend(ExportedBackend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors alone: they are raised
-        self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
+        )
         self.names = [one.name for one in self.session.get_inputs()]
 
     def compute(self, inputs: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[Any]:

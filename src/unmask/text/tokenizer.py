@@ -7,7 +7,6 @@ the markers "[E1]" and "[/E1]", are read in a text as other libraries do, whom w
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -75,7 +74,7 @@ class Tokenizer:
         `origin` names it in errors."""
         self._whole = layout.backend(description, origin)
         self._description, self._config = description, dict(config or {})
-        self._settings = settings = {"added_tokens": [], **json.loads(description)}
+        self._settings = settings = {"added_tokens": [], **layout.content(description)}
         self.tokens: list[str] = layout.tokens_of(self._whole, settings, origin)
         self._token_ids = {token: number for number, token in enumerate(self.tokens)}
         self.special_tokens, self.all_special_ids, self._not_in_text, templates = specials.find_special_tokens(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _as_configured(description: str, file: Path, config: Mapping[str, Any]) -> s
     beside = file.with_name("config.json")
     name = config.get("tokenizer_class") or (read_object(beside).get("model_type") if beside.is_file() else None)
     part, kind, keys = _CONFIGURED.get(str(name).removesuffix("Fast"), ("", "", {}))
-    component = _content(description).get(part) or {}
+    component = content(description).get(part) or {}
     values = {ours: config.get(key, default) for ours, (key, default) in keys.items()}
     changed = {ours: value for ours, value in values.items() if component.get(ours) != value}
     if component.get("type") != kind or not changed:
@@ -133,14 +134,14 @@ def _as_configured(description: str, file: Path, config: Mapping[str, Any]) -> s
         ", ".join(f"{keys[ours][0]} {json.dumps(value)}" for ours, value in changed.items()),
         file.name,
     )
-    settings = {**json.loads(description), part: {**component, **changed}}
+    settings = {**content(description), part: {**component, **changed}}
     return serialise(backend(settings, str(file)))
 
 
 def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
     """With the tokens that the files beside it add, or have found in a text in another way than it does."""
     listed = _added_tokens(file, config)
-    known = {token["content"]: token for token in _content(description).get("added_tokens") or ()}
+    known = {token["content"]: token for token in content(description).get("added_tokens") or ()}
     added = [facts for _, facts in sorted(listed.items())]
     markers = [m if isinstance(m, Mapping) else {"content": m} for m in specials.named_markers(config)]
     added += [{**m, "special": True} for m in markers if m["content"] not in {*known, *(a["content"] for a in added)}]
@@ -178,7 +179,8 @@ def _added_tokens(file: Path, config: Mapping[str, Any]) -> dict[int, Mapping[st
     raise UserError("{path}: the tokens added to the vocabulary cannot be read", path, allowed="tokens and their ids")
 
 
-def _content(description: str) -> dict[str, Any]:
+@lru_cache(maxsize=1)  # it is read for several ends, and takes 20 ms
+def content(description: str) -> Mapping[str, Any]:
     """The content of a tokenizer.json; none of what is no such file, which the library refuses."""
     try:
         settings = json.loads(description)
