@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from errors import refused
 from unmask import files
@@ -208,7 +209,7 @@ def test_inspect_shows_what_was_exported(
     monkeypatch.setattr(choice, "has_bfloat16_units", lambda: False)
     told = described(both, capsys)
     network, _ = told["networks"]
-    assert network["bytes"] == (both / network["file"]).stat().st_size and network["installed"]
+    assert network["bytes"] == sum((both / name).stat().st_size for name in network["sha256"]) and network["installed"]
     assert network["verified"]["passed"] and told["automatic"]["choice"] is None, "there was no trial"
     assert told["task"]["labels"] == load(both).task.labels
     copy = Path(shutil.copytree(both, tmp_path / "copy"))
@@ -229,8 +230,8 @@ def test_inspect_shows_what_was_exported(
 
 def test_one_that_computes_something_else_fails_and_is_not_chosen(copy: Path) -> None:
     """The recorded outputs of torch are made others: so no network agrees with them."""
-    rows, outputs = verify.read_recorded(copy / RECORDED, per_token=False)
-    verify.save_recorded(copy / RECORDED, rows, [one + 0.5 for one in outputs])
+    recorded = load_file(copy / RECORDED)
+    save_file({**recorded, "outputs": recorded["outputs"] + np.float32(0.5)}, copy / RECORDED)
     assert run(["verify", str(copy)]) == 1
     assert [one.verified and one.verified["passed"] for one in read_manifest(copy).networks] == [False, False]
     with refused("unmask export"):

@@ -4,6 +4,7 @@ An option is a parameter of the command's function; options of reading rows are 
 (data/rows/options.py), which reading.py adds to a command.
 """
 
+import gc
 import sys
 
 from unmask.cli.app import run
@@ -12,4 +13,5 @@ __all__ = ["main"]
 
 
 def main() -> None:
+    gc.set_threshold(20_000, 20, 20)  # to look for cycles in what is imported takes a twentieth of a second
     sys.exit(run(sys.argv[1:]))

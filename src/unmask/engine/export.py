@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +36,10 @@ from unmask.learner.head import Head
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
+from unmask.runtime.backend import arrays_of
 from unmask.runtime.manifest import FACTS, FORMAT, HEAD_ARRAYS, RECORDED, WEIGHTS, ExportedNetwork, HeadName, Precision
-from unmask.runtime.verify import outputs_of, recorded_rows, save_recorded
+from unmask.runtime.verify import outputs_of, recorded_rows
+from unmask.tasks.task import Arrays
 from unmask.version import __version__
 
 OPSET = 20
@@ -110,18 +113,22 @@ def export(
             facts = _new_folder(opened, temporary)
         network = _write_network(engine, head, format, temporary, sample)
         torch_backend = engine.backend(head)
-        arrays = {name: torch.from_numpy(one) for name, one in torch_backend.parameters.items()}
-        save_tensors(arrays, temporary / HEAD_ARRAYS)
+        _save_arrays(torch_backend.parameters, temporary / HEAD_ARRAYS)
         facts["sha256"] = {**facts["sha256"], HEAD_ARRAYS: files.sha256(temporary / HEAD_ARRAYS)}
         longest = min(opened.config.max_position_embeddings, LONGEST_RECORDED)
         is_pair = bool(opened.config.type_vocab_size > 1)
         rows = recorded_rows(opened.config.vocab_size, longest, is_pair, reads_positions(engine.head(head)))
-        save_recorded(temporary / RECORDED, rows, outputs_of(torch_backend, rows, network.per_token))
+        outputs = np.concatenate(outputs_of(torch_backend, rows, network.per_token))
+        _save_arrays({**arrays_of(rows), "outputs": outputs}, temporary / RECORDED)
         key = (network.backend, network.precision, network.head)
         others = [one for one in facts.get("networks", []) if (one["backend"], one["precision"], one["head"]) != key]
         facts["networks"] = [*others, dump(network)]
         files.write_json(temporary / FACTS, facts)
     return network
+
+
+def _save_arrays(arrays: Arrays, path: Path) -> None:
+    save_tensors({name: torch.from_numpy(one) for name, one in arrays.items()}, path)
 
 
 def _copy(source: str, target: str) -> None:
@@ -236,15 +243,15 @@ def _save_onnx(source: Path, file: Path) -> None:
     weights = file.with_name(f"{file.name}.data")
     weights.unlink(missing_ok=True)  # onnx would append to it
     onnx.save(onnx.load(source), file, save_as_external_data=True, location=weights.name)
+    weights.chmod(file.stat().st_mode)
 
 
 def _save_openvino(source: Path, file: Path) -> None:
     try:
-        import openvino
+        from unmask.runtime.openvino import convert
     except ImportError:
         raise missing_extra("openvino", "openvino", "exporting to OpenVINO") from None
-    # not convert_model, which reports its use over the network
-    openvino.save_model(openvino.Core().read_model(source), file, compress_to_fp16=False)
+    convert(source, file)
 
 
 @contextmanager

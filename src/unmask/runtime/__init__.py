@@ -2,8 +2,3 @@
 
 To add an output format of `unmask predict`: formats.py. What runs the network is in `engine`.
 """
-
-import sys
-
-# importing OpenVINO sends a message to Google Analytics where it finds this package; nothing here opens a connection
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

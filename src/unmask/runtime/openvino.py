@@ -1,5 +1,6 @@
 """The engine OpenVINO: networks in its own files, on the CPU, in float32, bfloat16 or int8."""
 
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
 from unmask.runtime.exported import ExportedBackend, ExportedEngine
 from unmask.runtime.manifest import ExportedNetwork
 from unmask.tasks.task import Arrays
+
+# without what converts models of other frameworks: that takes a tenth of a second to import, and sends a message to
+# Google Analytics, while nothing here opens a connection
+CONVERTER = "openvino.tools.ovc"
+converter: Any = sys.modules.setdefault(CONVERTER, None)  # type: ignore[arg-type]
+try:
+    import openvino
+finally:
+    if converter is None:
+        del sys.modules[CONVERTER]
+
+
+def convert(source: Path, file: Path) -> None:
+    """Write the network in an ONNX file as OpenVINO's own files."""
+    openvino.save_model(openvino.Core().read_model(source), file, compress_to_fp16=False)
 
 
 class OpenvinoBackend(ExportedBackend):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from unmask import files
 from unmask.config import dump
@@ -192,15 +192,8 @@ def _open_float32(manifest: Manifest, backend: str, threads: int | None) -> Pred
     return Predictor(open_engine(manifest.folder, best.backend, "float32", threads=threads))
 
 
-def save_recorded(path: Path, rows: Sequence[EncodedRow], outputs: Sequence[Floats]) -> None:
-    """Write sequences and what torch computed of them."""
-    arrays = {**arrays_of(rows), "outputs": np.concatenate(outputs)}
-    with files.atomic(path) as temporary:
-        save_file({name: np.ascontiguousarray(one) for name, one in arrays.items()}, temporary)
-
-
 def read_recorded(path: Path, per_token: bool) -> tuple[list[EncodedRow], list[Floats]]:
-    """Read them again. Raises UserError for a file that is not as it was written."""
+    """Read sequences and what torch computed of them. Raises UserError for a file that is not as it was written."""
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError):
