@@ -32,7 +32,7 @@ from unmask.tasks import Task, restore
 from unmask.tasks.span_check import alignment_problems
 from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
 
-BLOCK_ROWS, BLOCK_CHARACTERS = 4096, 2**20  # of the texts that `stream` encodes together
+BLOCK_ROWS, BLOCK_CHARACTERS = 2048, 2**20  # of the texts that `stream` encodes together
 
 T = TypeVar("T")
 
