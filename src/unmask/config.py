@@ -163,11 +163,16 @@ def _explain(cls: type[Any], values: Mapping[str, Any], error: pydantic.Validati
         given, allowed = context["tag"], context["expected_tags"].replace("'", "")
         hint = did_you_mean(suggest(given, allowed.split(", ")))
     else:
-        template = ALLOWED.get(kind, first["msg"])
-        limits = [f"{limit:g}" if isinstance(limit, float) else limit for limit in context.values()]
-        allowed = message(template, *(limits if "{" in template else ()))
+        allowed = allowed_by(first)
     shown = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     return UserError("{place} cannot be used", place, given=shown, allowed=allowed, hint=hint)
+
+
+def allowed_by(finding: Mapping[str, Any]) -> Message:
+    """What may stand in place of a value that pydantic refused."""
+    template = ALLOWED.get(finding["type"], finding["msg"])
+    limits = [f"{limit:g}" if isinstance(limit, float) else limit for limit in finding.get("ctx", {}).values()]
+    return message(template, *(limits if "{" in template else ()))
 
 
 def _settings_at(cls: type[Any], location: list[str]) -> list[str]:

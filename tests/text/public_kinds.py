@@ -4,9 +4,12 @@ import json
 from functools import cache
 from typing import Any
 
+import pytest
 import tokenizers
+from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from unmask.text.public.specials import RESERVED
 from unmask.text.tokenizer import Tokenizer
 
 TEXTS = [
@@ -191,3 +194,19 @@ def made(kind: str) -> tuple[tokenizers.Tokenizer, Tokenizer]:
     ours = Tokenizer(theirs.to_str(), kind, NAMES.get(kind))
     theirs.encode_special_tokens = True
     return theirs, ours
+
+
+every = pytest.mark.parametrize("kind", MAKERS)
+
+LETTERS = "aeiouhrtnTdlBEéüßÄç中国人河北京日本語の한국😀👩‍👧𠀀\u0301\u0308\u200d\u200b\ufeff\ufe0f\x00\x07\x85ﬁ①Ⅳ½ｱ０"
+BREAKS = " \u00a0\t\n\r\u3000.,!?。！“”'\"-()=+|_%"
+TEXT = st.text(
+    st.sampled_from(LETTERS + BREAKS * 2) | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
+    max_size=20,
+)
+LONG = st.builds(lambda word, times: word * times, TEXT.filter(bool), st.integers(1, 30))
+
+
+@cache
+def trained_here() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocab_size=200, allow_fewer=True, min_frequency=1)

@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import re
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,14 @@ import pytest
 import tokenizers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from public_kinds import BERT, MAKERS, TEXTS, made, roberta
+from public_kinds import BERT, LONG, MAKERS, TEXT, TEXTS, every, made, roberta, trained_here
 from tokenizers import pre_tokenizers
 
 from errors import refused
 from unmask.files import read_json, write_json
-from unmask.text.public import beginning, layout
+from unmask.text.public import layout
 from unmask.text.public.specials import RESERVED, without_matching
 from unmask.text.tokenizer import Tokenizer
-
-every = pytest.mark.parametrize("kind", MAKERS)
-
-LETTERS = "aeiouhrtnTdlBEéüßÄç中国人河北京日本語の한국😀👩‍👧𠀀\u0301\u0308\u200d\u200b\ufeff\ufe0f\x00\x07\x85ﬁ①Ⅳ½ｱ０"
-BREAKS = " \u00a0\t\n\r\u3000.,!?。！“”'\"-()=+|_%"
-TEXT = st.text(
-    st.sampled_from(LETTERS + BREAKS * 2) | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
-    max_size=20,
-)
-LONG = st.builds(lambda word, times: word * times, TEXT.filter(bool), st.integers(1, 30))
 
 
 def expected_place(token: str, text: str, start: int, stop: int) -> tuple[int, int]:
@@ -106,11 +94,6 @@ def test_text_never_becomes_a_special_piece(kind: str, text: str, where: int) ->
             given_text = text[:where] + typed + text[where:]
             assert not forbidden & set(ours.encode(given_text).input_ids[1:-1])
             assert not forbidden & set(ours.encode_texts([given_text])[0][0].tolist())
-
-
-@cache
-def trained_here() -> Tokenizer:
-    return Tokenizer.train(TEXTS, vocab_size=200, allow_fewer=True, min_frequency=1)
 
 
 @settings(max_examples=200, deadline=None)
@@ -466,95 +449,3 @@ def test_pieces_are_shown_readably() -> None:
         "WordPiece",
         "WordLevel",
     }
-
-
-BEGINNINGS = st.lists(
-    st.sampled_from(
-        [
-            "word ",
-            "a b ",
-            "don't",
-            "the river\n",
-            "\t",
-            "  ",
-            " \u3000",
-            "\r\n",
-            "12 3",
-            "中国",
-            "人",
-            "한국어 ",
-            "日本の",
-        ]
-    )
-    | st.sampled_from(
-        [
-            "e\u0301",
-            " \u0301",
-            "\u093f ",
-            "\ud800",
-            "\udfff a",
-            "x" * 40,
-            "y" * 300,
-            " " * 200,
-            "[MASK]",
-            "<<a>>.",
-            "a,b;c",
-            " ``",
-            "[E1]",
-            "\U0010ffff",
-            "\u0d4e ",
-        ]
-    )
-    | TEXT,
-    max_size=60,
-).map("".join)
-
-
-@every
-@settings(max_examples=60, deadline=None)
-@given(first=BEGINNINGS, second=BEGINNINGS | st.none(), room=st.integers(6, 12))
-def test_the_beginning_of_a_long_text_has_the_tokens_of_the_whole(
-    kind: str, first: str, second: str | None, room: int
-) -> None:
-    _, ours = made(kind)
-    check_beginning(ours, first, second, room)
-
-
-@settings(max_examples=200, deadline=None)
-@given(first=BEGINNINGS, second=BEGINNINGS | st.none(), room=st.integers(6, 12))
-def test_the_beginning_of_a_long_text_has_the_tokens_of_the_whole_in_bert(
-    first: str, second: str | None, room: int
-) -> None:
-    check_beginning(trained_here(), first, second, room)
-
-
-def check_beginning(ours: Tokenizer, first: str, second: str | None, room: int) -> None:
-    """Against a tokenizer that is told to read whole texts."""
-    whole = Tokenizer(ours._description, config=ours._config)
-    whole.__dict__["_safe_cut"] = None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beginning, "CHARACTERS_PER_TOKEN", 1)
-        patch.setattr(beginning, "_LONGEST_RUN", 110)
-        patch.setattr(beginning, "_LONG_RUN", re.compile("[A-Za-z0-9]{110,}|[ \t\n\r]{110,}"))
-        patch.setattr(beginning, "_IN_LONG_RUN", "(?<=[A-Za-z0-9]{110})|(?<=[ \t\n\r]{110})")
-        found = ours.encode(first, second, room)
-        arrays, truncated = ours.encode_arrays([first], [second], room)
-    expected = whole.encode(first, second, room)
-    assert found == expected
-    ((ids, types, flags),) = arrays
-    assert ids.tolist() == expected.input_ids and types.tolist() == expected.token_type_ids
-    assert (flags > 0).tolist() == expected.special_tokens_mask and truncated == expected.truncated
-
-
-def test_of_a_long_text_only_the_beginning_is_tokenised(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    real = beginning._beginning
-    monkeypatch.setattr(beginning, "_beginning", lambda *a: read.append(len(part := real(*a))) or part)
-    for ours in (trained_here(), made("RoBERTa")[1], made("XLM-R")[1], made("ALBERT")[1]):
-        for text in ("The river flows north, past the old mill. " * 20_000, "one 2 " * 100_000):
-            assert len(ours.encode(text, max_length=32).input_ids) == 32
-    assert max(read) < 1100
-    assert len(trained_here().encode("中国人在河边看书" * 50_000, max_length=32).input_ids) == 32
-    assert read[-1] < 1100
-    for kind in ("SentencePiece, not split", "bytes for what is unknown"):  # nothing says that a cut is safe
-        assert made(kind)[1]._safe_cut is None

@@ -32,6 +32,7 @@ from unmask.runtime.manifest import (
     Manifest,
     Precision,
     changed,
+    has_networks,
     read_manifest,
 )
 from unmask.runtime.predictor import Predictor
@@ -146,11 +147,11 @@ def verify(
     float32, by default that of the folder. Raises UserError for a folder without networks, for int8 without a network
     in float32, and for rows that cannot be read.
     """
-    manifest = read_manifest(folder)
-    if not manifest.networks:
+    if not has_networks(folder):
         raise UserError(
             "{folder} holds no exported network", folder, hint=f"unmask export MODEL --output {folder} --format onnx"
         )
+    manifest = read_manifest(folder)
     verified = []
     for network in manifest.networks:
         if find_spec(PACKAGES[network.backend][0]):

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from unmask import console
 from unmask.advice import Caller, calling
-from unmask.config import ALLOWED
+from unmask.config import ALLOWED, allowed_by
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message, translate
@@ -100,7 +100,10 @@ def misused(error: Any) -> Misused:
     if name := name or getattr(error, "option_name", None):
         found: list[Any] = getattr(error.__cause__, "errors", list)()  # of pydantic, if typer reads values with it
         given = [repr(one["input"]) for one in found] or error.message
-        allowed = [ALLOWED.get(one["type"]) or one["msg"].rpartition("not one of ")[2].rstrip(".") for one in found]
+        allowed = [
+            allowed_by(one) if one["type"] in ALLOWED else one["msg"].rpartition("not one of ")[2].rstrip(".")
+            for one in found
+        ]
         return Misused("{name} cannot be used", name, given=given, allowed=allowed, see=see)
     return Misused(error.format_message(), see=see)
 
