@@ -2,9 +2,11 @@
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -100,6 +102,17 @@ def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     assert [s.tokens for s in told] == tokens
     assert (state.step, state.tokens) == (5, sum(tokens))
     assert state.seconds == told[-1].seconds >= sum(s.step_seconds for s in told) * 0.5 > 0
+
+
+def test_the_seconds_of_a_step_include_the_optimiser(make_learner: MakeLearner, corpus: Shards) -> None:
+    class Slow(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            time.sleep(0.1)
+
+    learner, settings = make_learner(), TrainConfig(budget="2 steps")
+    slow = Slow(learner.parameters(), lr=0.0)
+    told = list(train_steps(learner, slow, batches_of(corpus), settings, LoopState(), 0))
+    assert all(step.step_seconds >= 0.1 for step in told)
 
 
 def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards) -> None:

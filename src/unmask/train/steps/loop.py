@@ -147,6 +147,7 @@ def train_steps(
             prefetch.request(clock.progress(state.step + ahead, state.seconds))
         micro = prefetch.get(0) if now < 1 else []
         while now < 1:  # `now` is what was yielded last: a run ends with a step whose progress is 1
+            started = time.monotonic()
             counts, tokens, begun = _global_counts(world, micro, clock.seconds())
             since = clock.progress(state.step, begun)
             # the rate of a step is that of its middle
@@ -177,8 +178,9 @@ def train_steps(
             state.examples += prefetch.finish()
             state.tokens += tokens
             state.seconds = ended
-            took, now = ended - begun, clock.progress(state.step, ended)
-            yield Step(state.step, since, now, loss, parts, lr, norm, tokens, took, waited, ended, norms, bad > 0)
+            took, now = ended - begun, clock.progress(state.step, ended)  # of the main process: the same in all
+            spent = time.monotonic() - started  # with the optimiser, whose time no process knows of the others
+            yield Step(state.step, since, now, loss, parts, lr, norm, tokens, spent, waited, ended, norms, bad > 0)
 
 
 def _global_counts(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[str, int], int, float]:
