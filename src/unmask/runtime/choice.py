@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -189,6 +188,8 @@ def _seconds(run: Callable[[Arrays], Any], vocab_size: int, longest: int) -> flo
 
 
 def _version(backend: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow, and of trials alone
+
     try:
         return version(PACKAGES[backend][0])
     except PackageNotFoundError:
