@@ -7,8 +7,8 @@ import unmask
 from unmask import tasks
 
 SOURCE = Path(unmask.__file__).parent
-NAMES = {cls().name for cls in tasks.TASKS}
-CLASSES = {cls.__name__ for pair in tasks.TASKS.items() for cls in pair}
+NAMES = set(tasks.TASKS)
+CLASSES = {name for pair in tasks.TASKS.values() for name in pair}
 BELOW = {"tasks", "data", "text", "metrics"}
 
 

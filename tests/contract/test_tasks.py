@@ -27,8 +27,9 @@ from unmask.heads import head_class
 from unmask.runtime import backend
 from unmask.runtime.formats import format_of
 from unmask.runtime.predictor import Predictor, load
-from unmask.tasks import AnyTask, restore, task_of
+from unmask.tasks import TASKS, restore, task_of
 from unmask.train.finetune import finetune
+from unmask.train.recipe import AnyTask
 
 SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
 HERE = Path(__file__).parent
@@ -59,6 +60,10 @@ class Trained:
     file: Path
     predictor: Predictor
     dev: dict[str, float]
+
+
+def test_a_recipe_takes_the_settings_of_every_task() -> None:
+    assert {cls().name: (cls.__name__, task_of(cls.name).__name__) for cls in SETTINGS} == TASKS
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -78,7 +78,9 @@ def test_examples_of_data_are_read_as_they_stand(page: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_settings_exist(page: str) -> None:
-    from unmask.tasks import Answer, Classify, Embed
+    from unmask.tasks.answer import Answer
+    from unmask.tasks.classify import Classify
+    from unmask.tasks.embed import Embed
 
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):

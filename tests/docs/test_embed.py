@@ -10,7 +10,7 @@ import pytest
 
 from reading import examples_of
 from unmask.cli.app import run
-from unmask.tasks import Embed
+from unmask.tasks.embed import Embed
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/tasks/embed.md", "docs/zh/tasks/embed.md"]

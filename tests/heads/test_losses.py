@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from errors import refused
 from unmask.config import dump, from_mapping
 from unmask.heads.text import summed_loss
-from unmask.tasks import Classify
-from unmask.tasks.classify import CrossEntropy, Focal, LogitAdjusted
+from unmask.tasks.classify import Classify, CrossEntropy, Focal, LogitAdjusted
 
 WEIGHTS = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
 

@@ -17,8 +17,9 @@ from unmask.data.rows.example import Example, Labels
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, Multilabel, Regress
-from unmask.tasks.multilabel import MultilabelTask, best_threshold
+from unmask.tasks.classify import Classify
+from unmask.tasks.multilabel import Multilabel, MultilabelTask, best_threshold
+from unmask.tasks.regress import Regress
 from unmask.tasks.task import outputs_of
 from unmask.tasks.text import Ranking
 from unmask.text.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from typing import Any
 from unmask import console, files
 from unmask.bundle.weights import list_some
 from unmask.errors import UserError
-from unmask.tasks.embed import EMBED_FACTS
+from unmask.tasks import EMBED_FACTS
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from unmask.data.rows.example import Example, Span, overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
-from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
 from unmask.tasks.task import TargetKind, Task
-from unmask.tasks.text import Label, Ranking
+
+if TYPE_CHECKING:
+    from unmask.tasks.answer import AnswerSpan
+    from unmask.tasks.labelled_spans import LabelledSpan, SpanTask
+    from unmask.tasks.text import Label, Ranking
 
 
 class Format:
@@ -63,7 +65,7 @@ class LabelFormat(Format):
 
     value_columns = ("label", "score")
 
-    def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
+    def fields(self, example: Example, prediction: "Ranking", all_scores: bool) -> dict[str, Any]:
         best = prediction[0]
         first = {"label": best.label, "score": round(best.score, 6)}
         return first | ({"scores": _scores(prediction)} if all_scores else {})
@@ -79,7 +81,7 @@ class LabelsFormat(Format):
         free = [mark for mark in SEPARATORS if not any(mark in label for label in task.labels)]
         self.separator = (free or SEPARATORS)[0]
 
-    def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
+    def fields(self, example: Example, prediction: "Ranking", all_scores: bool) -> dict[str, Any]:
         chosen = prediction.chosen
         return {"labels": [one.label for one in chosen], "scores": _scores(prediction if all_scores else chosen)}
 
@@ -101,24 +103,26 @@ class SpanFormat(Format):
 
     names = ("jsonl", "csv", "table", "conll")
     value_columns = ("label", "score", "start", "end", "text")
-    task: SpanTask
+    task: "SpanTask"
 
     def columns(self, all_scores: bool) -> list[str]:
         if all_scores:
             raise UserError("--all is for labels of whole texts", given="a model that finds spans")
         return super().columns(all_scores)
 
-    def fields(self, example: Example, prediction: list[LabelledSpan], all_scores: bool) -> dict[str, Any]:
+    def fields(self, example: Example, prediction: "list[LabelledSpan]", all_scores: bool) -> dict[str, Any]:
         spans = [{**asdict(span), "score": round(span.score, 6)} for span in prediction]
         return {"text": example.text, "spans": spans}
 
     def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         return list(fields["spans"])
 
-    def to_conll(self, example: Example, prediction: list[LabelledSpan]) -> str:
+    def to_conll(self, example: Example, prediction: "list[LabelledSpan]") -> str:
         """The given tokens with their tags; of running text its words, which plain tags themselves are.
 
         Raises UserError for spans that overlap."""
+        from unmask.tasks.labelled_spans import tags_of, word_bounds
+
         pair = overlapping(Span(span.start, span.end, span.label) for span in prediction)
         if pair is not None:
             raise UserError(
@@ -140,7 +144,7 @@ class AnswerFormat(Format):
 
     value_columns = ("answer", "score", "start", "end")
 
-    def fields(self, example: Example, prediction: list[AnswerSpan], all_scores: bool) -> dict[str, Any]:
+    def fields(self, example: Example, prediction: "list[AnswerSpan]", all_scores: bool) -> dict[str, Any]:
         others = {"answers": [_answer(one, "text") for one in prediction]} if all_scores else {}
         return {**_answer(prediction[0], "answer"), **others}
 
@@ -186,11 +190,11 @@ def format_of(task: Task[Any]) -> Format:
     return FORMATS[task.kind](task)
 
 
-def _scores(labels: Sequence[Label]) -> dict[str, float]:
+def _scores(labels: "Sequence[Label]") -> dict[str, float]:
     return {one.label: round(one.score, 6) for one in labels}
 
 
-def _answer(answer: AnswerSpan, name: str) -> dict[str, Any]:
+def _answer(answer: "AnswerSpan", name: str) -> dict[str, Any]:
     start, end = (answer.start, answer.end) if answer else (None, None)
     return {name: answer.text, "score": round(answer.score, 6), "start": start, "end": end}
 

@@ -1,32 +1,29 @@
-"""Supervised tasks, in numpy. To add one: a file here, and its settings and task in these tables."""
+"""Supervised tasks, in numpy. To add one: a file here, a line in TASKS, and its settings in the recipe.
+
+A task is imported where it is used: to import all takes a twentieth of a second, which a first prediction would wait.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Any
 
-from unmask.config import config, from_mapping, setting
-from unmask.tasks.answer import Answer, AnswerTask
-from unmask.tasks.classify import Classify as Classify
-from unmask.tasks.classify import ClassifyTask
-from unmask.tasks.embed import EMBED_FACTS, Embed, EmbedTask
-from unmask.tasks.multilabel import Multilabel, MultilabelTask
-from unmask.tasks.nested import Nested, NestedTask
-from unmask.tasks.regress import Regress, RegressTask
-from unmask.tasks.tag import Tag, TagTask
+from unmask.config import from_mapping
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks.task import Task as Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")]
-
-TASKS: dict[type, type[Task[Any]]] = {
-    Classify: ClassifyTask,
-    Multilabel: MultilabelTask,
-    Regress: RegressTask,
-    Tag: TagTask,
-    Nested: NestedTask,
-    Answer: AnswerTask,
-    Embed: EmbedTask,
+TASKS = {
+    "classify": ("Classify", "ClassifyTask"),
+    "multilabel": ("Multilabel", "MultilabelTask"),
+    "regress": ("Regress", "RegressTask"),
+    "tag": ("Tag", "TagTask"),
+    "nested": ("Nested", "NestedTask"),
+    "answer": ("Answer", "AnswerTask"),
+    "embed": ("Embed", "EmbedTask"),
 }
-"""The task of each settings class."""
+"""By name, which is also that of its module: the classes of a task's settings and of the task."""
+
+EMBED_FACTS = ("prompt", "truncate_dim", "similarity")  # of models of sentence-transformers: see `EmbedTask`
 
 _OF_TASKS = (
     "labels",
@@ -43,20 +40,29 @@ FACTS = (*_OF_TASKS, *EMBED_FACTS)
 """What a schema holds beside settings."""
 
 
-@config
-class _Schema:
-    task: AnyTask = setting(description="the task")
-
-
-def task_of(settings: AnyTask | str) -> type[Task[Any]]:
+def task_of(settings: Any) -> type[Task[Any]]:
     """Return the task of settings, or of their name. Raises UserError for a name that is not one."""
-    if isinstance(settings, str):
-        settings = from_mapping(_Schema, {"task": {"name": settings}}, "task").task
-    return TASKS[type(settings)]
+    _, task = _classes(settings if isinstance(settings, str) else settings.name, "task")
+    return task
 
 
 def restore(schema: Mapping[str, Any], tokenizer: Tokenizer, where: str = "unmask.json") -> Task[Any]:
     """Make the task of a model's schema. Raises UserError for settings that cannot be used."""
+    kind, task = _classes(schema.get("name"), where)
     values = {key: value for key, value in schema.items() if key not in FACTS}
-    settings = from_mapping(_Schema, {"task": values}, where).task
-    return task_of(settings).restore(settings, tokenizer, schema)
+    return task.restore(from_mapping(kind, values, where), tokenizer, schema)
+
+
+def _classes(name: Any, where: str) -> tuple[type[Any], type[Task[Any]]]:
+    """The classes of settings and of the task. where: what names the task, in the error for an unknown one."""
+    if name not in TASKS:
+        raise UserError(
+            "{place} cannot be used",
+            f"{where}: task.name",
+            given=repr(name),
+            allowed=", ".join(TASKS),
+            hint=did_you_mean(suggest(str(name), TASKS)),
+        )
+    module = import_module(f"unmask.tasks.{name}")
+    settings, task = (getattr(module, attribute) for attribute in TASKS[name])
+    return settings, task

@@ -17,13 +17,13 @@ from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Similarity, Vectors, ranked
+from unmask.tasks import EMBED_FACTS
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, nothing_to_learn
 from unmask.tasks.text import LongTextSettings, encode_long_texts
 from unmask.text.tokenizer import Tokenizer
 
 CORRELATIONS = ("spearman", "pearson")
 WINDOW = "window"  # among the targets, where long texts are read in windows: the number of the window in its text
-EMBED_FACTS = ("prompt", "truncate_dim", "similarity")  # of models of sentence-transformers: see `EmbedTask`
 
 
 @config

@@ -23,8 +23,7 @@ from unmask.learner.task_learner import TaskLearner
 from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
-from unmask.tasks import Task, task_of
-from unmask.tasks.embed import EMBED_FACTS
+from unmask.tasks import EMBED_FACTS, Task, task_of
 from unmask.tasks.labelled_spans import check_rows
 from unmask.tasks.span_check import check_alignment
 from unmask.tasks.task import Notes

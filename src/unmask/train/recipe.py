@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
@@ -14,12 +14,20 @@ from unmask.model.config import EncoderConfig
 from unmask.model.families import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.schedules import Ramp
-from unmask.tasks import AnyTask, Classify, task_of
+from unmask.tasks import task_of
+from unmask.tasks.answer import Answer
+from unmask.tasks.classify import Classify
+from unmask.tasks.embed import Embed
+from unmask.tasks.multilabel import Multilabel
+from unmask.tasks.nested import Nested
+from unmask.tasks.regress import Regress
+from unmask.tasks.tag import Tag
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
 from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
+AnyTask = Annotated[Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")]
 Kind = Literal["pretrain", "finetune"]
 Policy = Literal["warn", "drop", "stop"]
 
