@@ -71,8 +71,6 @@ def predict(
     Rows are read, predicted and written a block at a time. Run again after an interruption, the same command continues
     FILE --output (from a file, not from standard input), and writes the same bytes.
     """
-    from unmask.runtime.formats import format_of
-
     if output is not None:
         files.check_file(output)
         if output.exists() and file not in (None, "-") and output.samefile(str(file)):
@@ -82,6 +80,8 @@ def predict(
     job = Job(model, file or "-", output)
     state = None if restart or not job.can_continue else read_state(job.target)
     predictor = job.open(state, backend, precision, allow_unused)
+    from unmask.runtime.formats import format_of
+
     gc.freeze()  # looking for cycles in all that was loaded, with each block anew, takes longer than to read the rows
     task, written = predictor.task, format_of(predictor.task)
     shape = _shape(written, style, output)
@@ -134,8 +134,8 @@ class Job:
 
     def open(self, state: State | None, backend: str, precision: str, allow_unused: bool) -> "Predictor":
         """Open the model; to continue with, what was chosen when the output was begun."""
+        from unmask.runtime.backend import open_engine
         from unmask.runtime.manifest import model_folder
-        from unmask.runtime.predictor import load
 
         threads = None
         if state is not None:
@@ -144,12 +144,14 @@ class Job:
             chosen, threads = state.conditions, state.conditions["threads"]
             backend = chosen["backend"] if backend == "auto" else backend
             precision = chosen["precision"] if precision == "auto" else precision
-        predictor = load(self.model, allow_unused=allow_unused, backend=backend, precision=precision, threads=threads)
-        if threads is not None and not hasattr(predictor.engine, "threads"):
+        engine = open_engine(self.model, backend, precision, threads=threads, allow_unused=allow_unused)
+        from unmask.runtime.predictor import Predictor  # while the network is opened in a thread
+
+        if threads is not None and not hasattr(engine, "threads"):
             import torch
 
             torch.set_num_threads(threads)
-        return predictor
+        return Predictor(engine)
 
     def conditions(self, predictor: "Predictor", options: Mapping[str, Any]) -> dict[str, Any]:
         """What the output depends on, save `on_error`, which changes no row that is written."""
