@@ -24,7 +24,7 @@ UNITS = {
 
 
 @cache
-def _cpuinfo() -> dict[str, str]:
+def cpu_facts() -> dict[str, str]:
     """The facts of the first core; empty on systems without /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -42,7 +42,7 @@ def usable_cores() -> int:
 def describe_machine(packages: Iterable[str]) -> dict[str, Any]:
     """The processor, its `units` for products (None where the system does not list them), `cores` that may be used,
     and the `versions` of Python, unmask and the packages that are installed."""
-    facts = _cpuinfo()
+    facts = cpu_facts()
     flags = facts.get("flags")
     versions = {"python": platform.python_version(), "unmask": __version__}
     for package in packages:
