@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--allowed", type=float, default=2.0, help="per cent that the memory may differ after these")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.rows <= arguments.settled:
+        parser.error(f"--rows {arguments.rows} is not more than --settled {arguments.settled}")
     with tempfile.TemporaryDirectory(prefix="unmask-rows-") as name:
         folder = Path(name)
         model, rows = make_model(folder), folder / f"rows.{arguments.format}"

@@ -57,6 +57,15 @@ def test_the_most_probable_labels_alone(command, classifier: Path, table: Path) 
         assert filled == {row["label"]: row["score"]} and row["label"] == one["label"]
 
 
+def test_an_absent_file_is_named_also_where_the_output_exists(command, classifier: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("mine")
+    done = command("predict", classifier, tmp_path / "absent.csv", "--output", output)
+    assert done.code == 1 and str(tmp_path / "absent.csv") in done.err
+    done = command("predict", classifier, output, "--output", output)
+    assert done.code == 1 and str(output) in done.err and output.read_text() == "mine"
+
+
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_standard_input_is_a_text_a_line(command, classifier, standard_input, arguments: list[str]) -> None:
     standard_input("the river\na mountain\n")

@@ -5,20 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.console import SILENT
 from unmask.runtime.bench import Cell
 from unmask.runtime.bench_child import synthetic_workloads
 from unmask.runtime.choice import Choice
 from unmask.runtime.predictor import load
-from unmask.train.finetune import finetune
-
-FAST = ["train.budget=3 steps", "train.evaluations=1", "task.max_length=24"]
-
-
-@pytest.fixture(scope="module")
-def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "classifier"
-    return finetune(None, FAST, model=pretrained, train=table, output=out, progress=SILENT).model
 
 
 def test_figures_of_a_cell_are_those_of_its_calls() -> None:

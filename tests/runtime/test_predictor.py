@@ -22,10 +22,8 @@ from unmask.train.finetune import finetune
 
 
 @pytest.fixture(scope="module")
-def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    out = tmp_path_factory.mktemp("runs") / "classifier"
-    overrides = ["train.budget=30 steps", "task.max_length=24", "train.optimizer.lr=0.01"]
-    return finetune(overrides=overrides, model=pretrained, train=table, output=out, progress=SILENT).predictor()
+def classifier(classifier: Path) -> Predictor:
+    return load(classifier)
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def predict(
     """
     if output is not None:
         files.check_file(output)
-        if output.exists() and file not in (None, "-") and output.samefile(str(file)):
+        if file is not None and Path(file).exists() and output.exists() and output.samefile(file):
             raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
     if file is None and sys.stdin.isatty():
         raise UserError("nothing to read", allowed="FILE, or texts on standard input, one a line")
@@ -206,7 +206,7 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
 
 
 def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
-    """Print what people want to see of `_write_lines`, and the beginning of the text where it is not among that."""
+    """Print the columns that people want to see, and the beginning of the text where it is not among that."""
     columns, own = written.columns(every), written.columns(False)  # behind `own` stand labels, the user's words
     shown = [place for place, name in enumerate(columns) if place >= len(own) or name not in PLACES]
     heads = ["probability" if name == "score" else name for name in own] + [*map(verbatim, columns[len(own) :])]

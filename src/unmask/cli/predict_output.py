@@ -129,9 +129,7 @@ def read_state(target: Path) -> State | None:
     known = values.pop("format", None) == FORMAT and values.keys() == asdict(State()).keys()
     if not known or part.stat().st_size < values["size"]:
         given = message("{part} does not belong to it", part)
-        raise UserError(
-            "{path} cannot be continued", path, given=given, hint=advise("{option} begins again", flag("restart"))
-        )
+        raise UserError("{path} cannot be continued", path, given=given, hint=advise(AGAIN, flag("restart")))
     return State(**values) if values["rows"] else None
 
 

@@ -187,7 +187,8 @@ def _write_network(
             written, float32 = Path(scratch) / "int8.onnx", written
             quantise(float32, written, sample.batches, fused=format == "onnx")
         (_save_onnx if format == "onnx" else _save_openvino)(written, file)
-    names = [name, f"{name}.data" if format == "onnx" else name.replace(".xml", ".bin")]
+    both = [name, f"{name}.data" if format == "onnx" else name.replace(".xml", ".bin")]
+    names = [one for one in both if (folder / one).exists()]
     return ExportedNetwork(
         backend=format,
         precision=precision,
@@ -243,7 +244,8 @@ def _save_onnx(source: Path, file: Path) -> None:
     weights = file.with_name(f"{file.name}.data")
     weights.unlink(missing_ok=True)  # onnx would append to it
     onnx.save(onnx.load(source), file, save_as_external_data=True, location=weights.name)
-    weights.chmod(file.stat().st_mode)
+    if weights.exists():  # small tensors stay in the graph
+        weights.chmod(file.stat().st_mode)
 
 
 def _save_openvino(source: Path, file: Path) -> None:

@@ -1,4 +1,5 @@
 """Prediction with a trained model, without torch: the `Predictor`, the `Backend` that it calls, output formats.
 
-To add an output format of `unmask predict`: formats.py. What runs the network is in `engine`.
+To add an output format of `unmask predict`: formats.py. What runs a network
+with torch is in `engine`.
 """

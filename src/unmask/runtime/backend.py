@@ -3,7 +3,6 @@
 `infer` makes batches of rows, and collects the outputs row by row.
 """
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -19,6 +18,7 @@ from unmask.console import SILENT, Progress
 from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.errors import missing_engine
 from unmask.runtime.choice import Choice, check_exists, fastest, find_choices, trial_key
+from unmask.runtime.machine import usable_cores
 from unmask.runtime.manifest import WEIGHTS, HeadName, Manifest, has_networks, model_folder, read_manifest
 from unmask.tasks.task import Arrays, Collected, Task
 
@@ -102,7 +102,7 @@ def open_engine(
             more = {"revision": revision, "allow_unused": allow_unused}
             made = engine.open(source, device, precision=choice.precision, **more)
         else:
-            made = engine.open(manifest, choice.precision, threads or len(os.sched_getaffinity(0)))
+            made = engine(manifest, choice.precision, threads or usable_cores())
         return made  # type: ignore[no-any-return]
 
     if len(choices) == 1:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,8 +94,7 @@ class Cell:
             for percentile, least in PERCENTILES.items()
         }
         return {
-            "backend": self.choice.backend,
-            "precision": self.choice.precision,
+            **asdict(self.choice),
             **self.workload,
             "texts_per_second": float(np.median(speeds)),
             "lowest": min(speeds),
@@ -169,7 +168,7 @@ def bench(
             progress.show(message("loading {choice}", choice))
             worker = stack.enter_context(Worker(choice, threads))
             try:
-                workers[worker] = worker.ask(do="open", **request, backend=choice.backend, precision=choice.precision)
+                workers[worker] = worker.ask(do="open", **request, **asdict(choice))
             except UserError as error:
                 if choice == choices[-1] and not workers:
                     raise
@@ -182,8 +181,7 @@ def bench(
             notes.append(message("left out, for want of time (texts x tokens): {workloads}", names))
         engines = [
             {
-                "backend": worker.choice.backend,
-                "precision": worker.choice.precision,
+                **asdict(worker.choice),
                 "load_seconds": answer["load_seconds"],
                 "threads": answer["threads"],
                 **worker.ask(do="memory"),

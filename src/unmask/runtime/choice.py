@@ -8,8 +8,7 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from unmask import files
 from unmask.data.textfiles import missing_path
 from unmask.errors import UserError, missing_extra
 from unmask.messages import message
+from unmask.runtime.machine import cpu_facts, package_version, usable_cores
 from unmask.runtime.manifest import ExportedNetwork
 from unmask.tasks.task import Arrays
 
@@ -31,7 +31,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 TRIALS = ((1, 16), (16, 32), (4, 128))  # sequences and tokens of the batches that are timed
 REPEATS = 3
 RUNS_BFLOAT16 = ("torch", "openvino")  # the others compute in the precision of their file
-UNITS = {"amx_bf16", "avx512_bf16"}  # flags of processors that multiply bfloat16 matrices
+BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16"}  # flags of processors that multiply bfloat16 matrices
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,9 @@ class Choice:
         return f"{self.backend} {self.precision}"
 
 
-@cache
 def has_bfloat16_units() -> bool:
     """Whether the processor multiplies matrices of bfloat16 faster than those of float32."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return not UNITS.isdisjoint(text.partition("flags")[2].partition("\n")[0].split())
+    return not BFLOAT16_UNITS.isdisjoint(cpu_facts().get("flags", "").split())
 
 
 def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend: str, precision: str) -> list[Choice]:
@@ -135,9 +130,7 @@ def fastest(
     seconds = {one: _seconds(run(one), vocab_size, longest) for one in choices}
     best = min(seconds, key=lambda one: seconds[one])
     times = {str(one): round(value, 6) for one, value in seconds.items()}
-    files.write_json(
-        _trial_file(choices, key), {"backend": best.backend, "precision": best.precision, "seconds": times}
-    )
+    files.write_json(_trial_file(choices, key), {**asdict(best), "seconds": times})
     return best
 
 
@@ -155,13 +148,14 @@ def stored_choice(choices: Sequence[Choice], key: str) -> Choice | None:
 
 
 def trial_key(networks: Sequence[ExportedNetwork], threads: int | None) -> str:
-    """What a trial is kept under: the networks, by their checksums, and the number of threads."""
-    return f"{threads} " + " ".join(sorted(sum_ for one in networks for sum_ in one.sha256.values()))
+    """What a trial is kept under: the networks, by their checksums, and the number of threads (all cores if None)."""
+    return f"{threads or usable_cores()} " + " ".join(sorted(sum_ for one in networks for sum_ in one.sha256.values()))
 
 
 def _trial_file(choices: Sequence[Choice], key: str) -> Path:
-    machine = [platform.processor(), platform.node(), key, *(f"{one} {_version(one.backend)}" for one in choices)]
-    name = hashlib.sha256("\n".join(machine).encode()).hexdigest()[:16]
+    machine = [cpu_facts().get("model name", ""), platform.node()]
+    engines = [f"{one} {package_version(PACKAGES[one.backend][0])}" for one in choices]
+    name = hashlib.sha256("\n".join([*machine, key, *engines]).encode()).hexdigest()[:16]
     return files.cache_folder() / "backends" / f"{name}.json"
 
 
@@ -185,12 +179,3 @@ def _seconds(run: Callable[[Arrays], Any], vocab_size: int, longest: int) -> flo
             times.append(time.perf_counter() - begin)
         total += min(times[1:])
     return total
-
-
-def _version(backend: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version  # slow, and of trials alone
-
-    try:
-        return version(PACKAGES[backend][0])
-    except PackageNotFoundError:
-        return "?"

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +117,3 @@ class ExportedEngine(ABC):
         """Copy the model folder, atomically."""
         with files.atomic(folder) as temporary:
             shutil.copytree(self.manifest.folder, temporary)
-
-    @classmethod
-    def open(cls, manifest: Manifest, precision: Precision, threads: int) -> Self:
-        return cls(manifest, precision, threads)

@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ UNITS = {
 
 
 @cache
-def _cpuinfo() -> dict[str, str]:
+def cpu_facts() -> dict[str, str]:
     """The facts of the first core; empty on systems without /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -39,17 +38,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def package_version(package: str) -> str | None:
+    """The version of an installed package."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and not for every prediction
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def describe_machine(packages: Iterable[str]) -> dict[str, Any]:
     """The processor, its `units` for products (None where the system does not list them), `cores` that may be used,
     and the `versions` of Python, unmask and the packages that are installed."""
-    facts = _cpuinfo()
+    facts = cpu_facts()
     flags = facts.get("flags")
     versions = {"python": platform.python_version(), "unmask": __version__}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    versions |= {package: found for package in packages if (found := package_version(package))}
     return {
         "processor": facts.get("model name") or platform.processor() or platform.machine(),
         "cores": usable_cores(),

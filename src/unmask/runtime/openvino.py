@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ try:
 finally:
     if converter is None:
         del sys.modules[CONVERTER]
+if converter is None:  # for others in this process
+
+    def _convert_model(*args: Any, **settings: Any) -> Any:
+        return import_module(CONVERTER).convert_model(*args, **settings)
+
+    openvino.convert_model = _convert_model
 
 
 def convert(source: Path, file: Path) -> None:

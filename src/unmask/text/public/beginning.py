@@ -38,7 +38,7 @@ def safe_cut(settings: Mapping[str, Any], is_bert: bool, chinese: bool) -> re.Pa
         any(re.search(r"\S\s+\S", token["content"]) for token in settings["added_tokens"])
         or not all(_keeps_blanks(one) for one in _parts(settings.get("normalizer"), "normalizers"))
         or not all(one["type"] in _CUTTERS | _OTHER_CUTTERS for one in cutters)
-        or not any(_cuts_at_blanks(one) for one in [one for one in cutters if one["type"] in _CUTTERS][:1])
+        or not _cuts_at_blanks(next((one for one in cutters if one["type"] in _CUTTERS), None))
     ):
         return None
     if not is_bert:
@@ -71,9 +71,9 @@ def _keeps_blanks(normalizer: Mapping[str, Any]) -> bool:
     return normalizer["type"] in _NORMALIZERS
 
 
-def _cuts_at_blanks(cutter: Mapping[str, Any]) -> bool:
-    kind, option = cutter["type"], {"ByteLevel": "use_regex", "Metaspace": "split"}
-    return kind in _CUTTERS and bool(cutter.get(option.get(kind, ""), True))
+def _cuts_at_blanks(cutter: Mapping[str, Any] | None) -> bool:
+    option = {"ByteLevel": "use_regex", "Metaspace": "split"}
+    return cutter is not None and bool(cutter.get(option.get(cutter["type"], ""), True))
 
 
 def encode_beginnings(
@@ -89,7 +89,7 @@ def encode_beginnings(
     characters = CHARACTERS_PER_TOKEN * max(tokens, 1)
     parts = [_beginning(text, characters, cut) for text in texts]
     encodings = list(encode(parts))
-    short = [number for number, (part, text) in enumerate(zip(parts, texts, strict=True)) if len(part) < len(text)]
+    short: Sequence[int] = range(len(texts))
     while short := [n for n in short if len(encodings[n]) <= tokens and len(parts[n]) < len(texts[n])]:
         characters *= GROWTH
         for number in short:
