@@ -1,10 +1,13 @@
 """Networks exported for other engines: the same predictions, without torch; and what is refused."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,14 @@ from errors import refused
 from unmask import files
 from unmask.cli.app import run
 from unmask.console import SILENT
-from unmask.engine.export import export
+from unmask.engine.export import _save_onnx, export
 from unmask.report.page import render
 from unmask.report.speed import speed_page
-from unmask.runtime import choice, verify
+from unmask.runtime import choice, exported, verify
 from unmask.runtime.bench import bench, list_choices
 from unmask.runtime.choice import Choice
-from unmask.runtime.manifest import FACTS, HEAD_ARRAYS, RECORDED, read_manifest
+from unmask.runtime.description import describe_networks
+from unmask.runtime.manifest import FACTS, HEAD_ARRAYS, RECORDED, check_sums, read_manifest
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
 
@@ -96,14 +100,59 @@ def test_it_runs_where_torch_cannot_be_imported(both: Path, table: Path, tmp_pat
     assert {row["label"] for row in rows} <= set(load(both).task.labels)
 
 
-def test_a_changed_network_is_not_run(copy: Path) -> None:
-    network = copy / "onnx" / "model.onnx"
-    content = bytearray(network.read_bytes())
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("onnx/model.onnx", "changed"),
+        ("onnx/model.onnx.data", "missing"),
+        ("onnx/model.onnx.data", "cut short"),
+        ("openvino/openvino_model.bin", "changed"),
+    ],
+)
+def test_a_damaged_network_is_not_run(copy: Path, name: str, how: str) -> None:
+    content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
-    network.write_bytes(content)
-    with refused(network):
-        load(copy, backend="onnx").predict(["river"])
-    assert load(copy, backend="openvino").predict(["river"])
+    (copy / name).unlink()
+    if how != "missing":
+        (copy / name).write_bytes(content if how == "changed" else content[: len(content) // 2])
+    ours, other = ("onnx", "openvino") if name.startswith("onnx") else ("openvino", "onnx")
+    with refused(copy / name):
+        load(copy, backend=ours).predict(["river"])
+    with refused(copy / name):
+        verify.verify(copy, threads=1)
+    with refused(copy / name):
+        describe_networks(copy)
+    assert load(copy, backend=other).predict(["river"])
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_threads_and_forked_processes_wait_for_the_network(
+    both: Path, backend: str, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is opened, which takes long here."""
+
+    def slow_check(*given: Any) -> None:
+        time.sleep(0.2)
+        check_sums(*given)
+
+    texts = stories[:9]
+    expected = [one.probabilities for one in load(both, backend=backend, threads=1).predict(texts)]
+    monkeypatch.setattr(exported, "check_sums", slow_check)
+    predictor = load(both, backend=backend, threads=1)
+    with ThreadPoolExecutor(4) as threads:
+        for made in threads.map(predictor.predict, [texts] * 4):
+            np.testing.assert_array_equal([one.probabilities for one in made], expected)
+    predictor = load(both, backend=backend, threads=1)
+    if not (child := os.fork()):
+        signal.alarm(20)
+        os._exit(not predictor.predict(texts))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_weights_are_written_anew(both: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        _save_onnx(both / "onnx" / "model.onnx", tmp_path / "model.onnx")
+        assert (tmp_path / "model.onnx.data").read_bytes() == (both / "onnx" / "model.onnx.data").read_bytes()
 
 
 def test_other_files_that_were_changed(copy: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from unmask.config import dump
 from unmask.errors import UserError
 from unmask.runtime.choice import PACKAGES, find_choices, stored_choice, trial_key
-from unmask.runtime.manifest import WEIGHTS, read_facts, read_manifest
+from unmask.runtime.manifest import WEIGHTS, check_sums, read_facts, read_manifest
 
 
 def describe_networks(folder: Path) -> dict[str, Any]:
@@ -17,10 +17,12 @@ def describe_networks(folder: Path) -> dict[str, Any]:
     Raises UserError for a folder that is damaged.
     """
     manifest, facts = read_manifest(folder), read_facts(folder)
+    for one in manifest.networks:
+        check_sums(folder, one.sha256)
     networks = [
         {
             **dump(one),
-            "bytes": sum(path.stat().st_size for name in one.sha256 if (path := folder / name).is_file()),
+            "bytes": sum((folder / name).stat().st_size for name in one.sha256),
             "installed": find_spec(PACKAGES[one.backend][0]) is not None,
             "verified": one.verified,
         }

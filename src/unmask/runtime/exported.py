@@ -4,12 +4,14 @@ An exported network takes input_ids, attention_mask and token_type_ids (batch, l
 single tokens, positions (positions,) int64 among the batch x length places.
 """
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,10 @@ from unmask import files
 from unmask.errors import UserError
 from unmask.runtime.manifest import ExportedNetwork, HeadName, Manifest, Precision, check_sums, head_arrays
 from unmask.tasks.task import Arrays
+
+_openings: WeakSet[Future[Any]] = WeakSet()
+# a process that is forked has no threads, and would wait for its networks forever
+os.register_at_fork(before=lambda: wait(list(_openings)))
 
 
 def pad_arrays(arrays: Arrays) -> dict[str, npt.NDArray[np.int64]]:
@@ -89,6 +95,7 @@ class ExportedEngine(ABC):
         """Begin to open a network, which takes some tenths of a second, beside what else is made ready."""
         opening = ThreadPoolExecutor(1)
         self._backends[head] = opening.submit(self._open, head)
+        _openings.add(self._backends[head])
         opening.shutdown(wait=False)
 
     def _open(self, head: HeadName) -> ExportedBackend:

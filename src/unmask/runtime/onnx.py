@@ -24,7 +24,11 @@ class OnnxBackend(ExportedBackend):
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors alone: they are raised
         self.session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
+            str(file),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOWER,
+            enable_fallback=0,  # to the same provider, with a message on standard output
         )
         self.names = [one.name for one in self.session.get_inputs()]
 
