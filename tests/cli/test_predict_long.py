@@ -212,6 +212,7 @@ def test_other_settings_are_refused(command, classifier, rows: Path, begun: Path
         (["--all"], "all: true"),
         (["--text-column", "text"], "text_column"),
         (["--top-k", "1"], "top_k"),
+        (["--backend", "openvino"], "backend: openvino"),
     ):
         done = command("predict", classifier, rows, "--output", begun, *more)
         assert done.code == 1 and str(part) in done.err and named in done.err and "--restart" in done.err

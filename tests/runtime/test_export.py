@@ -295,6 +295,8 @@ def test_what_is_refused(classifier: Path, pretrained: Path, both: Path, table: 
         load(both, precision="int8")
     with refused(classifier, "unmask export"):
         verify.verify(classifier)
+    with refused(tmp_path / "nowhere"):
+        verify.verify(tmp_path / "nowhere")
 
 
 def test_a_second_export_leaves_the_first(both: Path) -> None:

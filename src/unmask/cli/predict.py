@@ -140,7 +140,10 @@ class Job:
         threads = None
         if state is not None:
             if (folder := model_folder(self.model)).is_dir():  # before another model is asked for its networks
-                check_conditions(self.target, state, {"model": _model(folder), "file": files.sha256(self.source)})
+                named = {"backend": backend, "precision": precision}
+                named = {name: value for name, value in named.items() if value != "auto"}
+                named |= {"model": _model(folder), "file": files.sha256(self.source)}
+                check_conditions(self.target, state, named)
             chosen, threads = state.conditions, state.conditions["threads"]
             backend = chosen["backend"] if backend == "auto" else backend
             precision = chosen["precision"] if precision == "auto" else precision

@@ -299,5 +299,5 @@ def _object(where: str, value: Any, written: str) -> dict[str, Any]:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise UserError(f"{where} contains half of a surrogate pair") from None
+            raise UserError("{where} contains half of a surrogate pair", where) from None
     return value

@@ -94,11 +94,11 @@ def _plots(cells: Sequence[Measured]) -> list[Figure]:
     return [
         Figure(
             Curves(first, tokens, milliseconds, enclose=(0,)),
-            message("Median time of a call with {count} texts.", sizes[0]),
+            message("Median time of a call, batch size {count}.", sizes[0]),
         ),
         Figure(
             Curves(last, tokens, message("tokens per second"), y_format=thousands, enclose=(0,)),
-            message("Speed with {count} texts in a call.", sizes[-1]),
+            message("Speed at batch size {count}.", sizes[-1]),
         ),
     ]
 

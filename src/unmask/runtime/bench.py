@@ -216,12 +216,15 @@ def _measure(
         if warm and time.monotonic() - begun > WARMUP_SHARE * seconds:
             break
         for worker in workers:
-            progress.advance(sum(worker.ask(do="time", workload=number, seconds=0.0)["seconds"]))
+            worker.ask(do="time", workload=number, seconds=0.0)
+            progress.advance(0.0)
         warm += 1
     measured, left_out = order[:warm], [workloads[number] for number in order[warm:]]
     cells = {(number, worker): Cell(worker.choice, workloads[number]) for number in measured for worker in workers}
     end = begun + seconds
-    share = max(0.0, end - time.monotonic()) / (ROUNDS * len(cells))
+    rest = max(0.0, end - time.monotonic())
+    share = rest / (ROUNDS * len(cells))
+    progress.start(rest, "")  # loading and warming up are no measure of the time left
     for turn in range(ROUNDS):
         for number in measured:
             if turn and time.monotonic() > end:

@@ -69,13 +69,16 @@ def find_choices(networks: Sequence[ExportedNetwork], has_weights: bool, backend
         raise _not_installed(list(dict.fromkeys(one.backend for one in fitting)))
     if not fitting:
         format = backend if backend in FORMATS else FORMATS[0]
+        export = f"unmask export MODEL --format {format} --output FOLDER"
+        if precision == "int8":
+            export = f"unmask export MODEL --format {format} --precision int8 --output FOLDER"
         only_weights = message("use the model that it was exported from")
         raise UserError(
-            "this model cannot be run so",
+            "this model does not run with this backend and precision",
             given=f"backend {backend}, precision {precision}",
             allowed=[str(one) for one in every] or "no network is there",
             hint=[
-                only_weights if backend == "torch" else f"unmask export MODEL --format {format} --output FOLDER",
+                only_weights if backend == "torch" else export,
                 *(["to let int8 run: unmask verify FOLDER --dev FILE"] if _has_unmeasured(networks) else []),
             ],
         )

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from unmask import files
 from unmask.config import dump
 from unmask.data.encoded import EncodedRow
+from unmask.data.textfiles import missing_path
 from unmask.errors import UserError
 from unmask.runtime.backend import Backend, arrays_of, open_engine
 from unmask.runtime.choice import PACKAGES, find_choices
@@ -147,6 +148,8 @@ def verify(
     float32, by default that of the folder. Raises UserError for a folder without networks, for int8 without a network
     in float32, and for rows that cannot be read.
     """
+    if not folder.exists():
+        raise missing_path(folder)
     if not has_networks(folder):
         raise UserError(
             "{folder} holds no exported network", folder, hint=f"unmask export MODEL --output {folder} --format onnx"

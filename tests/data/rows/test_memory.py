@@ -99,3 +99,7 @@ def test_what_json_has_a_form_for_stays_as_it_is(value: Any) -> None:
 def test_what_holds_no_rows(given_rows: Any, names: list[str]) -> None:
     with refused("the train rows given", *names):
         as_source(given_rows, "the train rows given")
+
+
+def test_bytes_are_text_in_utf8_or_no_text() -> None:
+    assert to_plain({"a": "河".encode(), "b": [b"\xff\xfe"]}) == {"a": "河", "b": [{"bytes": 2}]}

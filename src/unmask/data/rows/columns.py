@@ -211,11 +211,11 @@ def text_in(row: Mapping[str, Any], column: str, where: str) -> str:
     """The text in a column of a row. Raises UserError where there is none."""
     value = row.get(column)
     if value is None and column not in row:
-        raise UserError(f"{where} has no {column!r}", given=", ".join(row))
+        raise UserError("{where} has no {column!r}", where, column, given=", ".join(row))
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise UserError(f"{where}: {column!r} is empty")
+        raise UserError("{where}: {column!r} is empty", where, column)
     if not isinstance(value, str):
-        raise UserError(f"{where}: {column!r} is not text", given=excerpt(value))
+        raise UserError("{where}: {column!r} is not text", where, column, given=excerpt(value))
     return value
 
 

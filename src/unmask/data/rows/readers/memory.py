@@ -99,6 +99,11 @@ def to_plain(value: Any) -> Any:
         return [to_plain(one) for one in value]
     if type(value).__name__ in ("NAType", "NaTType") or value != value:  # of pandas, and nan
         return None
+    if isinstance(value, bytes):  # text in columns without a type, as some programs write them; others are no text
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"bytes": len(value)}
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
