@@ -306,7 +306,7 @@ def test_a_full_disk(command, classifier, rows: Path, short_blocks: None, monkey
     assert len(lines_of(target.read_text())) == 38
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
 def test_the_rows_named_are_those_that_are_continued_with(
     command, classifier, rows: Path, short_blocks: None, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
