@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,7 +103,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def disk_error(error: OSError, path: Path) -> Exception:
+def disk_error(error: OSError, path: Path | str) -> Exception:
     """A UserError for a disk that is full or a path that cannot be written; any other error as it is."""
     if error.errno in (ENOSPC, EDQUOT):
         return UserError(
@@ -112,7 +112,7 @@ def disk_error(error: OSError, path: Path) -> Exception:
             given="what was there before is untouched",
             hint="free some space and run the same command again",
         )
-    if error.errno in (EACCES, EPERM, EROFS, EEXIST, ENOTDIR, EISDIR, ENOENT, ENAMETOOLONG):
+    if error.errno in (EACCES, EPERM, EROFS, EEXIST, ENOTDIR, EISDIR, ENOENT, ENAMETOOLONG, EFBIG):
         hint = "choose another name or folder"
         return UserError("{path} cannot be written", path, given=error.strerror, hint=hint)
     return error

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from unmask.cli import app
+
 
 def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
@@ -125,3 +127,15 @@ def test_nothing_to_read(command, classifier: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     done = command("predict", classifier)
     assert done.code == 1 and "standard input" in done.err
+    monkeypatch.setattr(sys, "stdin", None)  # as it is where it was closed
+    assert command("predict", classifier).code == 1
+
+
+def test_an_interrupt_while_the_command_is_loaded(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(name: str) -> None:
+        raise KeyboardInterrupt
+
+    app.command_line.cache_clear()
+    monkeypatch.setattr(app, "import_module", stop)
+    done = command("predict", "model", "rows.csv")
+    assert done.code == 130 and "SIGINT" in done.err

@@ -1,6 +1,7 @@
 """`unmask predict` over files longer than their beginning: the same rows and answers whatever the blocks, an output
 that is continued to the same bytes, rows that cannot be used, a full disk."""
 
+import errno
 import gzip
 import json
 import os
@@ -26,6 +27,7 @@ from unmask.data.rows.readers import records
 from unmask.runtime import predictor
 from unmask.runtime.predictor import load
 
+STATE = '{"format": 1, "conditions": {}, "rows": 5, "size": 10, "truncated": 0}'
 WORDS = ("river", "mountain", "the", "a")
 
 
@@ -305,6 +307,47 @@ def test_a_full_disk(command, classifier, rows: Path, short_blocks: None, monkey
     assert len(lines_of(target.read_text())) == 38
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_the_rows_named_are_those_that_are_continued_with(
+    command, classifier, rows: Path, short_blocks: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The state cannot be written any more, as on a full disk, or where a file may not grow further."""
+    target, save, calls = rows.with_name("out.jsonl"), predict_output.files.write_json, [0]
+
+    def failing(path: Path, value: Any) -> None:
+        calls[0] += 1
+        if calls[0] > 2:
+            raise predict_output.files.disk_error(OSError(number, "no more"), path)
+        save(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_output, "SAVE_EVERY", 0)
+        patch.setattr(predict_output.files, "write_json", failing)
+        done = command("predict", classifier, rows, "--output", target)
+    assert done.code == 1 and "5 rows are in" in done.err
+    assert len(lines_of(predict_output.part_path(target).read_text())) == 10  # those of no state, too
+    with monkeypatch.context() as patch:  # nor when it is continued
+        patch.setattr(predict_output.files, "write_json", failing)
+        done = command("predict", classifier, rows, "--output", target)
+    assert done.code == 1 and "5 rows are in" in done.err
+    done = command("predict", classifier, rows, "--output", target)
+    assert done.code == 0 and "after 5 rows" in done.err
+    assert len(lines_of(target.read_text())) == 38
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"format": 1', "[]", "null", STATE.replace("{}", "null"), STATE.replace("5", '"5"')]
+)
+def test_a_damaged_state_says_how_to_begin_again(tmp_path: Path, text: str) -> None:
+    target = tmp_path / "out.jsonl"
+    predict_output.part_path(target).write_bytes(b"x" * 10)
+    predict_output.state_path(target).write_text(STATE)
+    assert predict_output.read_state(target) == predict_output.State({}, 5, 10, 0)
+    predict_output.state_path(target).write_text(text)
+    with refused("out.jsonl.part.json", "--restart"):
+        predict_output.read_state(target)
+
+
 def test_vectors_are_continued_in_one_array(tmp_path: Path) -> None:
     target, vectors = tmp_path / "v.npy", np.arange(24, dtype=np.float32).reshape(6, 4)
     for part in (vectors[:2], vectors[2:]):
@@ -315,7 +358,7 @@ def test_vectors_are_continued_in_one_array(tmp_path: Path) -> None:
                 if part is not vectors[2:] and len(part) == 2:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            assert state.rows == 2
+            assert out.state.rows == 2
     assert np.array_equal(np.load(target), vectors)
 
 

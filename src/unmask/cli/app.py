@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     except UsageError as error:
         console.show_error(misused(error))
         return 2
-    except _Stopped as stop:
+    except (_Stopped, KeyboardInterrupt) as stop:  # the latter while the command is loaded
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
         hint = message("everything is saved: the same command continues") if stop.args else None
         if console.is_main():

@@ -75,7 +75,7 @@ def predict(
         files.check_file(output)
         if file is not None and Path(file).exists() and output.exists() and output.samefile(file):
             raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
-    if file is None and sys.stdin.isatty():
+    if file is None and (not sys.stdin or sys.stdin.isatty()):  # none: closed, as some that start programs leave it
         raise UserError("nothing to read", allowed="FILE, or texts on standard input, one a line")
     job = Job(model, file or "-", output)
     state = None if restart or not job.can_continue else read_state(job.target)

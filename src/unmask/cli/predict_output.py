@@ -35,7 +35,7 @@ Encode = Callable[[Sequence["Example"], Sequence[Any], bool], bytes]
 """Examples, their predictions, and whether they are the first ones -> what to write."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
     """What FILE.part.json holds. conditions: what the rows depend on; size: of FILE.part in bytes, up to which it holds
     `rows` rows; truncated: how many of their texts were truncated."""
@@ -59,13 +59,12 @@ class Output:
             self.stream.flush()
         except OSError as error:
             raise self._error(error) from error
-        self.state.rows += rows
-        self.state.size += len(data)
-        self.state.truncated += truncated
+        old = self.state  # replaced at once: an interrupt between two of the three would leave numbers that differ
+        self.state = State(old.conditions, old.rows + rows, old.size + len(data), old.truncated + truncated)
 
     def _error(self, error: OSError) -> Exception:
         if error.errno not in (ENOSPC, EDQUOT):
-            return error
+            return files.disk_error(error, self.name)
         return UserError(
             "the disk is full: {path} could not be written",
             self.name,
@@ -75,11 +74,11 @@ class Output:
 
 
 class PartOutput(Output):
-    """FILE.part, with its state beside it."""
+    """FILE.part, with its state beside it, which names `saved_rows` rows."""
 
     def __init__(self, stream: IO[bytes], target: Path, state: State) -> None:
         super().__init__(stream, str(target), state)
-        self.target, self.saved = target, time.monotonic()
+        self.target, self.saved, self.saved_rows = target, time.monotonic(), state.rows
 
     def write(self, data: bytes, rows: int, truncated: int) -> None:
         super().write(data, rows, truncated)
@@ -90,7 +89,7 @@ class PartOutput(Output):
         """Write the state, atomically, when the rows are on the disk."""
         os.fsync(self.stream.fileno())
         files.write_json(state_path(self.target), {"format": FORMAT, **asdict(self.state)})
-        self.saved = time.monotonic()
+        self.saved, self.saved_rows = time.monotonic(), self.state.rows
 
 
 class _StandardOutput(io.RawIOBase):
@@ -125,8 +124,12 @@ def read_state(target: Path) -> State | None:
         return None
     if not path.exists():
         raise UserError("{path} already exists", part, hint="choose another name, or remove that file")
-    values = files.read_object(path)
-    known = values.pop("format", None) == FORMAT and values.keys() == asdict(State()).keys()
+    kinds = {name: type(value) for name, value in asdict(State()).items()}
+    try:
+        values = files.read_object(path)
+    except UserError:  # damaged: neither is it ours
+        values = {}
+    known = values.pop("format", None) == FORMAT and kinds == {name: type(value) for name, value in values.items()}
     if not known or part.stat().st_size < values["size"]:
         given = message("{part} does not belong to it", part)
         raise UserError("{path} cannot be continued", path, given=given, hint=advise(AGAIN, flag("restart")))
@@ -175,16 +178,17 @@ def open_part(target: Path, state: State, finish: Callable[[IO[bytes], int], Non
         stream.truncate(state.size)
         stream.seek(state.size)
         yield output
-        finish(stream, state.rows)
+        finish(stream, output.state.rows)
         stream.flush()
         os.fsync(stream.fileno())
         part.replace(target)
         files.remove(path)
     except BaseException:
         with suppress(OSError, UserError):
+            os.ftruncate(stream.fileno(), output.state.size)  # a part of a block, on a full disk, would be in the way
             output.save()
-        if state.rows:
-            console.note("{rows:,} rows are in {path}: the same command continues after them", state.rows, part)
+        if rows := output.saved_rows:
+            console.note("{rows:,} rows are in {path}: the same command continues after them", rows, part)
         else:
             with suppress(OSError):
                 files.remove(part)
