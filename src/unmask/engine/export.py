@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,11 @@ def _save_arrays(arrays: Arrays, path: Path) -> None:
 
 def _copy(source: str, target: str) -> None:
     """Copy a file; the weights, which nothing here changes, become a second name of the same file."""
-    (os.link if source.endswith(WEIGHTS) else shutil.copy2)(source, target)
+    if source.endswith(WEIGHTS):
+        with suppress(OSError):  # a file system without hard links
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 def reads_positions(head: nn.Module) -> bool:
