@@ -14,7 +14,14 @@ from unmask.learner.batch import Batch, pack
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, task_of
+from unmask.tasks import task_of
+from unmask.tasks.answer import Answer
+from unmask.tasks.classify import Classify
+from unmask.tasks.embed import Embed
+from unmask.tasks.multilabel import Multilabel
+from unmask.tasks.nested import Nested
+from unmask.tasks.regress import Regress
+from unmask.tasks.tag import Tag
 from unmask.text.tokenizer import Tokenizer
 
 TEXTS = ["river stone captain winter", "river", "captain river river stone harbour letter", "winter stone"]
