@@ -38,16 +38,6 @@ def test_a_file_without_labels_keeps_ids_and_lines(command, classifier: Path, tm
     assert all(0.5 < row["score"] <= 1 for row in lines(done.out))
 
 
-def test_blocks_do_not_change_the_predictions(command, classifier, table: Path, monkeypatch) -> None:
-    whole = lines(command("predict", classifier, table, "--all").out)
-    monkeypatch.setattr("unmask.runtime.predictor.BLOCK_ROWS", 3)
-    parts = lines(command("predict", classifier, table, "--all").out)
-    assert len(whole) == 80 and [row["id"] for row in whole] == [row["id"] for row in parts]
-    for one, other in zip(whole, parts, strict=True):
-        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
-        assert sum(one["scores"].values()) == pytest.approx(1, abs=1e-4)
-
-
 def test_the_most_probable_labels_alone(command, classifier: Path, table: Path) -> None:
     every = lines(command("predict", classifier, table, "--all").out)
     best = lines(command("predict", classifier, table, "--top-k", "1").out)

@@ -107,6 +107,7 @@ def test_blocks_change_nothing(command, classifier: Path, rows: Path, short_bloc
     monkeypatch.undo()
     for one, other in zip(parts, lines_of(command("predict", classifier, rows, "--all").out), strict=True):
         assert one["id"] == other["id"] and one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert sum(one["scores"].values()) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_generator_is_read_a_block_ahead_and_no_more(classifier: Path, short_blocks: None) -> None:
